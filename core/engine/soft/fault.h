@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// A guest exception on its way from the instruction that raised it to the run loop, as a C++ exception.
+//
+// Thrown and caught within core/engine/soft only. Faults are rare beside instructions, and a throw keeps the path
+// without one free of checks.
+#pragma once
+
+#include <cstdint>
+
+#include "core/x86/exceptions.h"
+
+namespace trapline::engine::soft {
+
+struct Fault {
+  x86::Vector vector;
+  uint32_t error_code = 0;  // counts where x86::HasErrorCode(vector)
+  uint64_t address = 0;     // page faults: the linear address for CR2
+};
+
+[[noreturn]] inline void Raise(x86::Vector vector, uint32_t error_code = 0) {
+  throw Fault{vector, error_code, 0};
+}
+[[noreturn]] inline void RaiseGp(uint32_t error_code = 0) {
+  Raise(x86::Vector::kGeneralProtection, error_code);
+}
+[[noreturn]] inline void RaiseUd() { Raise(x86::Vector::kInvalidOpcode); }
+
+}  // namespace trapline::engine::soft
