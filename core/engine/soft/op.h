@@ -51,6 +51,7 @@ enum OpFlag : uint8_t {
   kOpRep = 1 << 1,    // F3 on a string instruction
   kOpRepne = 1 << 2,  // F2 likewise
   kOpMemory = 1 << 3,  // the rm operand is memory
+  kOpPair = 1 << 4,    // executes two instructions (decode/decoder.h, Fuse)
 };
 
 }  // namespace trapline::engine::soft
