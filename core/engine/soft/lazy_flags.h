@@ -84,6 +84,11 @@ class LazyFlags {
                              (parity != zero ? kParityFlip : 0));
   }
   void SetCarry(bool carry) { carry_ = carry; }
+  // CF and OF; the other four stay, as rotations want it.
+  void SetCarryOverflow(bool carry, bool overflow) {
+    carry_ = carry;
+    overflow_ = uint64_t{overflow} << 63;
+  }
   // ZF alone; the other five stay.
   void SetZero(bool zero) {
     namespace f = x86::rflags;

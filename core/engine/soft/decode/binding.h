@@ -21,6 +21,7 @@ struct DecodeContext {
 struct Instruction {
   const ZydisDecodedInstruction& info;
   std::span<const ZydisDecodedOperand> operands;  // the visible ones, in Intel order
+  std::span<const ZydisDecodedOperand> all;       // those and the hidden ones behind them
   DecodeContext context;
   uint64_t rip;  // offset in CS of its first byte
 
@@ -62,7 +63,9 @@ struct Binding {
   uint8_t flags = 0;  // BindingFlag
 };
 
-// The groups. A mnemonic that none of them lists raises #UD.
+// The groups. A mnemonic that none of them lists raises #UD. Two (MOVSD, CMPSD) stand for a string
+// instruction and for an SSE2 one: those are in StringBindings and FpuBindings, and the latter is
+// asked where the former refuses.
 std::span<const Binding> MoveBindings();
 std::span<const Binding> StackBindings();
 std::span<const Binding> ArithmeticBindings();
@@ -75,6 +78,7 @@ std::span<const Binding> ConditionBindings();
 std::span<const Binding> BranchBindings();
 std::span<const Binding> StringBindings();
 std::span<const Binding> ExchangeBindings();
+std::span<const Binding> FlagBindings();
 std::span<const Binding> HintBindings();
 std::span<const Binding>
 SystemBindings();  // core/engine/soft: everything privileged, far, or about interrupts

@@ -5,6 +5,7 @@
 #include <array>
 #include <memory>
 
+#include "core/engine/soft/decode/forms.h"
 #include "core/engine/soft/fault.h"
 #include "core/x86/registers.h"
 
@@ -37,42 +38,38 @@ const ZydisDecoder& DecoderFor(uint8_t code_size) {
 
 using BindingTable = std::array<Binding, ZYDIS_MNEMONIC_MAX_VALUE + 1>;
 
-const BindingTable& Bindings() {
-  static const std::unique_ptr<const BindingTable> table = [] {
-    auto all = std::make_unique<BindingTable>();
+struct BindingTables {
+  BindingTable integer{}, fpu{};
+};
+
+const BindingTables& Bindings() {
+  static const std::unique_ptr<const BindingTables> tables = [] {
+    auto all = std::make_unique<BindingTables>();
     for (auto group : {MoveBindings(), StackBindings(), ArithmeticBindings(), MultiplyBindings(),
                        DecimalBindings(), LogicBindings(), ShiftBindings(), BitBindings(),
                        ConditionBindings(), BranchBindings(), StringBindings(), ExchangeBindings(),
-                       HintBindings(), SystemBindings(), FpuBindings()}) {
-      for (const Binding& binding : group) (*all)[binding.mnemonic] = binding;
+                       FlagBindings(), HintBindings(), SystemBindings()}) {
+      for (const Binding& binding : group) all->integer[binding.mnemonic] = binding;
     }
+    for (const Binding& binding : FpuBindings()) all->fpu[binding.mnemonic] = binding;
     return all;
   }();
-  return *table;
+  return *tables;
 }
 
-bool IsGpr(ZydisRegister reg) {
-  switch (ZydisRegisterGetClass(reg)) {
-    case ZYDIS_REGCLASS_GPR8:
-    case ZYDIS_REGCLASS_GPR16:
-    case ZYDIS_REGCLASS_GPR32:
-    case ZYDIS_REGCLASS_GPR64:
-      return true;
-    default:
-      return false;
+// The binding that took the instruction, or null.
+const Binding* Bind(const Instruction& instruction, Op* op) {
+  if (instruction.info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) return nullptr;
+  for (const BindingTable* table : {&Bindings().integer, &Bindings().fpu}) {
+    const Binding& binding = (*table)[instruction.mnemonic()];
+    if (binding.bind != nullptr && binding.bind(instruction, *op)) return &binding;
   }
+  return nullptr;
 }
 
 // Byte offset into Cpu::r for a general register, the number within its class for any other.
 uint8_t OperandOf(ZydisRegister reg) {
-  if (!IsGpr(reg)) return static_cast<uint8_t>(ZydisRegisterGetId(reg));
-  if (reg >= ZYDIS_REGISTER_AH && reg <= ZYDIS_REGISTER_BH) {
-    return static_cast<uint8_t>(SlotOffset(reg - ZYDIS_REGISTER_AH) + 1);
-  }
-  if (reg >= ZYDIS_REGISTER_SPL && reg <= ZYDIS_REGISTER_R15B) {
-    return SlotOffset(4 + reg - ZYDIS_REGISTER_SPL);
-  }
-  return SlotOffset(ZydisRegisterGetId(reg));
+  return IsGpr(reg) ? GprOffset(reg) : static_cast<uint8_t>(ZydisRegisterGetId(reg));
 }
 
 void FillRegister(const ZydisDecodedOperand& operand, Op* op) {
@@ -125,10 +122,9 @@ void FillImmediate(const Instruction& instruction, const ZydisDecodedOperand& op
   op->imm = value;
 }
 
-void FillOperands(const DecodeContext& context, const Instruction& instruction,
-                  std::span<const ZydisDecodedOperand> all, Op* op) {
+void FillOperands(const DecodeContext& context, const Instruction& instruction, Op* op) {
   bool memory_seen = false;
-  for (const ZydisDecodedOperand& operand : all) {
+  for (const ZydisDecodedOperand& operand : instruction.all) {
     bool visible = operand.visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN;
     switch (operand.type) {
       case ZYDIS_OPERAND_TYPE_REGISTER:
@@ -193,21 +189,21 @@ DecodeResult Decode(const DecodeContext& context, uint64_t rip, std::span<const 
                                              bytes.size(), &info, operands);
   if (!ZYAN_SUCCESS(status)) return Undecodable(status, bytes, op);
 
-  Instruction instruction{info, {operands, info.operand_count_visible}, context, rip};
+  Instruction instruction{
+      info, {operands, info.operand_count_visible}, {operands, info.operand_count}, context, rip};
   op->length = info.length;
   op->mnemonic = static_cast<uint16_t>(info.mnemonic);
   op->operand_size = static_cast<uint8_t>(info.operand_width / 8);
   op->address_size = static_cast<uint8_t>(info.address_width / 8);
   op->flags = PrefixFlags(info);
-  FillOperands(context, instruction, {operands, info.operand_count}, op);
+  FillOperands(context, instruction, op);
 
-  const Binding& binding = Bindings()[info.mnemonic];
-  if (info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY || binding.bind == nullptr ||
-      !binding.bind(instruction, *op)) {
+  const Binding* binding = Bind(instruction, op);
+  if (binding == nullptr) {
     op->run = RaiseInvalidOpcode;
     return {DecodeStatus::kDone, true};
   }
-  return {DecodeStatus::kDone, (binding.flags & kEndsBlock) || WritesSystemRegister(instruction)};
+  return {DecodeStatus::kDone, (binding->flags & kEndsBlock) || WritesSystemRegister(instruction)};
 }
 
 }  // namespace trapline::engine::soft
