@@ -63,9 +63,9 @@ struct Binding {
   uint8_t flags = 0;  // BindingFlag
 };
 
-// The groups. A mnemonic that none of them lists raises #UD. Two (MOVSD, CMPSD) stand for a string
-// instruction and for an SSE2 one: those are in StringBindings and FpuBindings, and the latter is
-// asked where the former refuses.
+// The groups. A mnemonic that none of them lists raises #UD. Where two list it (MOVSD and CMPSD are
+// string instructions and SSE2 ones, RET is near or far) the later one here is asked once the
+// earlier one has refused.
 std::span<const Binding> MoveBindings();
 std::span<const Binding> StackBindings();
 std::span<const Binding> ArithmeticBindings();

@@ -38,20 +38,21 @@ const ZydisDecoder& DecoderFor(uint8_t code_size) {
 
 using BindingTable = std::array<Binding, ZYDIS_MNEMONIC_MAX_VALUE + 1>;
 
-struct BindingTables {
-  BindingTable integer{}, fpu{};
-};
+// In the order in which they are asked.
+using BindingTables = std::array<BindingTable, 3>;
 
 const BindingTables& Bindings() {
   static const std::unique_ptr<const BindingTables> tables = [] {
     auto all = std::make_unique<BindingTables>();
-    for (auto group : {MoveBindings(), StackBindings(), ArithmeticBindings(), MultiplyBindings(),
-                       DecimalBindings(), LogicBindings(), ShiftBindings(), BitBindings(),
-                       ConditionBindings(), BranchBindings(), StringBindings(), ExchangeBindings(),
-                       FlagBindings(), HintBindings(), SystemBindings()}) {
-      for (const Binding& binding : group) all->integer[binding.mnemonic] = binding;
+    auto& [integer, system, fpu] = *all;
+    for (auto group :
+         {MoveBindings(), StackBindings(), ArithmeticBindings(), MultiplyBindings(),
+          DecimalBindings(), LogicBindings(), ShiftBindings(), BitBindings(), ConditionBindings(),
+          BranchBindings(), StringBindings(), ExchangeBindings(), FlagBindings(), HintBindings()}) {
+      for (const Binding& binding : group) integer[binding.mnemonic] = binding;
     }
-    for (const Binding& binding : FpuBindings()) all->fpu[binding.mnemonic] = binding;
+    for (const Binding& binding : SystemBindings()) system[binding.mnemonic] = binding;
+    for (const Binding& binding : FpuBindings()) fpu[binding.mnemonic] = binding;
     return all;
   }();
   return *tables;
@@ -60,8 +61,8 @@ const BindingTables& Bindings() {
 // The binding that took the instruction, or null.
 const Binding* Bind(const Instruction& instruction, Op* op) {
   if (instruction.info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) return nullptr;
-  for (const BindingTable* table : {&Bindings().integer, &Bindings().fpu}) {
-    const Binding& binding = (*table)[instruction.mnemonic()];
+  for (const BindingTable& table : Bindings()) {
+    const Binding& binding = table[instruction.mnemonic()];
     if (binding.bind != nullptr && binding.bind(instruction, *op)) return &binding;
   }
   return nullptr;

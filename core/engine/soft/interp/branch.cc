@@ -92,7 +92,7 @@ const Op* Return(Cpu& cpu, const Op* op) {
 }
 
 bool BindRet(const Instruction& instruction, Op& op) {
-  if (IsFar(instruction)) return BindFarBranch(instruction, op);
+  if (IsFar(instruction)) return false;
   op.imm &= 0xffff;
   return Install(op,
                  ByStack(instruction.context, op.operand_size,
