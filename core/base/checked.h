@@ -36,4 +36,12 @@ constexpr std::optional<uint64_t> CheckedAlignUp(uint64_t value, uint64_t alignm
   return *sum & ~(alignment - 1);
 }
 
+
+__extension__ typedef unsigned __int128 Uint128;
+
+// a * b / divisor without losing the upper half of the product; the quotient must fit. Thread-safe.
+constexpr uint64_t MultiplyDivide(uint64_t a, uint64_t b, uint64_t divisor) {
+  return static_cast<uint64_t>(static_cast<Uint128>(a) * b / divisor);
+}
+
 }  // namespace trapline::base

@@ -10,6 +10,11 @@ constexpr uint64_t kPageShift = 12;
 constexpr uint64_t kPageSize = uint64_t{1} << kPageShift;
 constexpr uint64_t kPageMask = kPageSize - 1;  // the offset within a page
 
+// True if bits 63 to 47 of a linear address are all the same (SDM volume 1, section 3.3.7.1).
+constexpr bool Canonical(uint64_t linear) {
+  return static_cast<uint64_t>(static_cast<int64_t>(linear << 16) >> 16) == linear;
+}
+
 namespace pte {
 constexpr uint64_t kPresent = 1u << 0;
 constexpr uint64_t kWritable = 1u << 1;

@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// The software CPU's state and the few primitives that every instruction handler is written with.
+// The software CPU's state, and the primitives that every instruction handler is written with.
+//
+// One Cpu is one vCPU and belongs to its thread, but for `attention`, `retired` and what is behind PhysicalPages. Handlers read and
+// write guest registers and memory through it. A fault is thrown (fault.h) before anything the guest can see was changed.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
+#include "core/engine/engine.h"
 #include "core/engine/soft/block.h"
+#include "core/engine/soft/exclusive.h"
 #include "core/engine/soft/fault.h"
 #include "core/engine/soft/fpu/fpu_state.h"
 #include "core/engine/soft/lazy_flags.h"
 #include "core/engine/soft/op.h"
+#include "core/engine/soft/page_walk.h"
+#include "core/engine/soft/raw_memory.h"
 #include "core/engine/soft/tlb.h"
 #include "core/engine/vcpu_host.h"
 #include "core/x86/flags.h"
@@ -19,17 +27,61 @@
 
 namespace trapline::engine::soft {
 
+// Bits of Cpu::attention: why a vCPU shall come to its dispatcher.
+enum Attention : uint32_t {
+  kAttentionKick = 1,       // leave Run
+  kAttentionInterrupt = 2,  // an interrupt or NMI may be deliverable
+  kAttentionExclusive = 4,  // somebody wants to be alone
+};
+
+// The MSRs that the engine keeps as plain storage.
+struct ModelRegisters {
+  uint64_t star = 0, lstar = 0, cstar = 0, fmask = 0, kernel_gs_base = 0, tsc_aux = 0;
+  uint64_t sysenter_cs = 0, sysenter_esp = 0, sysenter_eip = 0;
+  uint64_t pat = 0x0007040600070406;
+  uint64_t tsc_offset = 0, tsc_adjust = 0;
+  uint64_t misc_enable = 1;  // fast strings
+  uint64_t mcg_status = 0;
+  uint64_t mtrr_default = 0xc06;  // on, fixed ranges on, write-back
+  uint64_t mtrr_fixed[11] = {};
+  uint64_t mtrr_variable[16] = {};
+};
+
 class Cpu {
  public:
-  // --- State that handlers use directly ---
+  Cpu(uint32_t apic_id, const CpuConfig& config, VcpuHost& host, PhysicalPages& pages,
+      Exclusive& exclusive);
+
+  // --- Architectural state ---
   uint64_t r[kSlotCount] = {};  // general registers, then RegisterSlot
+  uint64_t rip = 0;             // true in the dispatcher; within a block use RipOf
   LazyFlags lazy;
-  uint64_t rflags_rest;         // RFLAGS without the six arithmetic flags
-  uint64_t rip;                 // valid in the dispatcher; within a block use RipOf
-  FpuState fpu;                 // x87, MMX, XMM, MXCSR
+  uint64_t rflags_rest = x86::rflags::kReserved1;  // RFLAGS without the six arithmetic flags
+  uint8_t cpl = 0;
+  FpuState fpu;
   x86::Segment segment[x86::kSegmentCount];
-  uint8_t cpl;
-  Block* block = nullptr;       // the block that runs
+  x86::Segment ldtr, tr;
+  x86::DescriptorTable gdtr, idtr;
+  uint64_t cr0 = 0, cr2 = 0, cr3 = 0, cr4 = 0, efer = 0;
+  uint64_t dr[8] = {};
+  ModelRegisters msr;
+
+  // --- The engine's own ---
+  const uint32_t apic_id;
+  const CpuConfig& config;
+  VcpuHost& host;
+  PhysicalPages& pages;
+  Exclusive& exclusive;
+  Block* block = nullptr;               // the one that runs
+  BlockLink* unresolved_link = nullptr;  // what the dispatcher shall fill in with the next block
+  std::atomic<uint32_t> attention{0};
+  std::atomic<uint64_t> retired{0};
+  uint32_t tlb_epoch = 1;
+  bool leave_block = false;             // a store hit code: decode anew before the next instruction
+  bool interrupt_shadow = false;        // hold interrupts for one instruction (STI, MOV SS)
+  bool nmi_blocked = false;
+  bool halted = false;                  // the block ended with HLT
+  uint8_t code_bits = 16;               // 16, 32 or 64
 
   // --- Registers ---
   template <typename T>
@@ -38,7 +90,7 @@ class Cpu {
     std::memcpy(&value, reinterpret_cast<const char*>(r) + offset, sizeof value);
     return value;
   }
-  // Writing 32 bits clears the upper half, as in 64-bit mode; smaller writes leave the rest.
+  // Writing 32 bits clears the upper half; smaller writes leave the rest. (Outside 64-bit mode nobody sees the upper half.)
   template <typename T>
   void Set(uint8_t offset, T value) {
     if constexpr (sizeof(T) == 4) {
@@ -48,19 +100,316 @@ class Cpu {
       std::memcpy(reinterpret_cast<char*>(r) + offset, &value, sizeof value);
     }
   }
-
   uint64_t Rflags() const { return rflags_rest | lazy.Materialize(); }
+  // Replaces RFLAGS as a whole; the caller has applied the privilege rules.
+  void SetRflags(uint64_t value);
+
+  // --- Modes ---
+  bool LongMode() const { return (efer & x86::efer::kLma) != 0; }
+  bool Code64() const { return code_bits == 64; }
+  bool ProtectedMode() const { return (cr0 & x86::cr0::kPe) != 0; }
+  bool Virtual8086() const { return (rflags_rest & x86::rflags::kVm) != 0; }
+  bool RealMode() const { return !ProtectedMode(); }
+  unsigned Iopl() const { return (rflags_rest & x86::rflags::kIopl) >> x86::rflags::kIoplShift; }
+  // Recomputes what is derived from CS, CPL, RFLAGS and the control registers. Call after changing any of them.
+  void UpdateMode();
+  BlockMode CurrentBlockMode(bool single) const {
+    return {code_bits, cpl == 3, single};
+  }
+  PagingMode Paging() const { return {cr0, cr3, cr4, efer}; }
+  // 8, 4 or 2: how much of RSP push and pop use.
+  unsigned StackWidth() const {
+    if (Code64()) return 8;
+    return segment[x86::kSs].attributes & x86::segment_attribute::kDefault32 ? 4 : 2;
+  }
+  // Makes interrupts be looked at again, e.g. since IF was set.
+  void RecheckInterrupts() { attention.fetch_or(kAttentionInterrupt, std::memory_order_relaxed); }
 
   // --- Where we are ---
-  uint64_t RipOf(const Op* op) const;      // of the instruction
-  uint64_t NextRipOf(const Op* op) const;  // of the one behind it
+  uint64_t RipMask() const {
+    return code_bits == 64 ? ~uint64_t{0} : code_bits == 32 ? 0xffffffff : 0xffff;
+  }
+  uint64_t RipOf(const Op* op) const { return block->rip + op->offset; }
+  uint64_t NextRipOf(const Op* op) const { return block->rip + op->offset + op->length; }
+  // The Op behind this one, after a store.
+  const Op* Next(const Op* op) {
+    if (leave_block) [[unlikely]] return Leave(op);
+    return op + 1;
+  }
+  // Goes to the dispatcher, on at the next instruction.
+  const Op* Leave(const Op* op);
+  // Takes op and those behind it in the block back out of `retired`.
+  void Uncount(const Op* op);
+  // A direct branch as the last instruction of its block: to op->imm, or on behind op.
+  const Op* Taken(const Op* op) { return Branch(op->imm & RipMask(), 0); }
+  const Op* NotTaken(const Op* op) { return Branch(NextRipOf(op) & RipMask(), 1); }
+  // #GP(0) unless the near branch target is canonical, or within CS.
+  void CheckBranchTarget(uint64_t target) const {
+    bool good = Code64() ? x86::Canonical(target) : target <= segment[x86::kCs].limit;
+    if (!good) RaiseGp();
+  }
+  // True if a long instruction shall stop between two of its steps.
+  bool AttentionPending() const { return attention.load(std::memory_order_relaxed) != 0; }
+  // Goes to the dispatcher and comes back to op itself: a repeated instruction that is not done.
+  const Op* Repeat(const Op* op);
+  // A branch to a computed address, with RIP's width in this mode.
+  const Op* Jump(const Op*, uint64_t target) { return BranchIndirect(target); }
+  // Goes to the dispatcher, on at `rip`, which the handler has set; the last instruction of its block.
+  const Op* Dispatch() {
+    unresolved_link = nullptr;
+    return nullptr;
+  }
+  // A direct branch within the current mode; link is 0 (taken) or 1 (fall-through).
+  const Op* Branch(uint64_t target, unsigned link) {
+    BlockLink& known = block->links[link];
+    if (known.epoch == tlb_epoch && attention.load(std::memory_order_relaxed) == 0 &&
+        known.target->Valid()) [[likely]] {
+      return Enter(known.target);
+    }
+    rip = target;
+    unresolved_link = &known;
+    return nullptr;
+  }
+  // A branch to a computed address in the current mode.
+  const Op* BranchIndirect(uint64_t target);
+  const Op* Enter(Block* next) {
+    block = next;
+    retired.store(retired.load(std::memory_order_relaxed) + next->count,
+                  std::memory_order_relaxed);
+    return next->ops.data();
+  }
 
-  // --- Memory. Linear addresses; a fault is thrown, nothing is half done within one page ---
-  uint64_t Address(const Op* op) const;  // linear address of op's memory operand, segment checks for reads included
+  // --- Memory by linear address ---
   template <typename T>
-  T Load(uint64_t linear);
+  T Load(uint64_t linear) {
+    const TlbEntry& entry = tlb_->Slot(linear);
+    if (entry.read_tag == ((linear + sizeof(T) - 1) & ~x86::kPageMask)) [[likely]] {
+      return RawLoad<T>(entry.addend + linear);
+    }
+    T value;
+    ReadLinear(linear, &value, sizeof value);
+    return value;
+  }
   template <typename T>
-  void Store(uint64_t linear, T value);
+  void Store(uint64_t linear, T value) {
+    const TlbEntry& entry = tlb_->Slot(linear);
+    if (entry.write_tag == ((linear + sizeof(T) - 1) & ~x86::kPageMask)) [[likely]] {
+      RawStore<T>(entry.addend + linear, value);
+      NoteStore(entry.page, linear, sizeof(T));
+      return;
+    }
+    WriteLinear(linear, &value, sizeof value);
+  }
+  // Reads, lets change(old) say what to write, writes; returns old. Write permission is checked first.
+  template <typename T, typename F>
+  T ReadModifyWrite(uint64_t linear, F change) {
+    const TlbEntry& entry = tlb_->Slot(linear);
+    if (entry.write_tag == ((linear + sizeof(T) - 1) & ~x86::kPageMask)) [[likely]] {
+      T old = RawLoad<T>(entry.addend + linear);
+      RawStore<T>(entry.addend + linear, change(old));
+      NoteStore(entry.page, linear, sizeof(T));
+      return old;
+    }
+    return ModifySlowly<T>(linear, change);
+  }
+  // Atomic against all other vCPUs. change may be called several times.
+  template <typename T, typename F>
+  T AtomicRmw(uint64_t linear, F change) {
+    ProbeWrite(linear, sizeof(T));
+    const TlbEntry& entry = tlb_->Slot(linear);
+    if (entry.write_tag == ((linear + sizeof(T) - 1) & ~x86::kPageMask)) [[likely]] {
+      uint64_t host_address = entry.addend + linear;
+      T old = RawLoad<T>(host_address);
+      while (!RawCompareExchange<T>(host_address, &old, change(old))) {
+      }
+      NoteStore(entry.page, linear, sizeof(T));
+      return old;
+    }
+    // Across pages, in a rewritten page, or a device: alone.
+    T old;
+    exclusive.Run([&] { old = ModifySlowly<T>(linear, change); });
+    return old;
+  }
+
+  template <typename T>
+  T AtomicExchange(uint64_t linear, T value) {
+    return AtomicRmw<T>(linear, [value](T) { return value; });
+  }
+  // Stores desired if *expected is there; else *expected becomes what is. Needs write permission either way. T of sixteen bytes must be
+  // aligned.
+  template <typename T>
+  bool AtomicCompareExchange(uint64_t linear, T* expected, T desired) {
+    ProbeWrite(linear, sizeof(T));
+    const TlbEntry& entry = tlb_->Slot(linear);
+    if (entry.write_tag == ((linear + sizeof(T) - 1) & ~x86::kPageMask)) [[likely]] {
+      bool done = RawCompareExchange<T>(entry.addend + linear, expected, desired);
+      NoteStore(entry.page, linear, sizeof(T));
+      return done;
+    }
+    T wanted = *expected;
+    exclusive.Run([&] {
+      *expected = ModifySlowly<T>(linear, [&](T old) { return old == wanted ? desired : old; });
+    });
+    return *expected == wanted;
+  }
+
+  // Any size, any alignment. A write checks both pages before it changes either.
+  void ReadLinear(uint64_t linear, void* bytes, size_t size);
+  void WriteLinear(uint64_t linear, const void* bytes, size_t size);
+  // Faults if [linear, linear + size) is not writable; afterwards a store there does not fault.
+  void ProbeWrite(uint64_t linear, size_t size);
+  // A host pointer to [linear, linear + size) within one page that plain accesses may use, or null.
+  std::byte* HostForRead(uint64_t linear, size_t size);
+  std::byte* HostForWrite(uint64_t linear, size_t size);  // NoteWrite afterwards
+  void NoteWrite(uint64_t linear, size_t size) {
+    NoteStore(tlb_->Slot(linear).page, linear, size);
+  }
+  // Accesses that the processor makes on its own behalf, with supervisor rights (descriptor tables, TSS, delivery).
+  template <typename T>
+  T LoadSystem(uint64_t linear) {
+    Tlb* saved = std::exchange(tlb_, &tlbs_[static_cast<size_t>(View::kSupervisor)]);
+    View view = std::exchange(view_, View::kSupervisor);
+    Restore restore{this, saved, view};
+    return Load<T>(linear);
+  }
+  template <typename T>
+  void StoreSystem(uint64_t linear, T value) {
+    Tlb* saved = std::exchange(tlb_, &tlbs_[static_cast<size_t>(View::kSupervisor)]);
+    View view = std::exchange(view_, View::kSupervisor);
+    Restore restore{this, saved, view};
+    Store<T>(linear, value);
+  }
+
+  // --- Memory by instruction operand ---
+  // Linear address of op's memory operand of size bytes, segment checks for reading included.
+  uint64_t Address(const Op* op, unsigned size) { return Address(op, Access::kRead, size); }
+  // Likewise for writing.
+  uint64_t AddressForWrite(const Op* op, unsigned size) {
+    return Address(op, Access::kWrite, size);
+  }
+  // base + index * scale + displacement, before segment and address size.
+  uint64_t Offset(const Op* op) const {
+    return Get<uint64_t>(op->base) + (Get<uint64_t>(op->index) << op->scale) + op->disp;
+  }
+  // An offset in a segment as a linear address; legacy modes check limit and type.
+  uint64_t SegmentAddress(x86::SegmentName name, uint64_t offset, Access access, unsigned size);
+  uint64_t Linear(uint8_t name, uint64_t offset, unsigned size, bool write) {
+    return SegmentAddress(static_cast<x86::SegmentName>(name), offset,
+                          write ? Access::kWrite : Access::kRead, size);
+  }
+  template <typename T>
+  T LoadOperand(const Op* op) {
+    return Load<T>(Address(op, sizeof(T)));
+  }
+  template <typename T>
+  void StoreOperand(const Op* op, T value) {
+    Store<T>(AddressForWrite(op, sizeof(T)), value);
+  }
+
+  // --- Stack ---
+  template <typename T>
+  void Push(T value) {
+    uint64_t sp = StackPointer() - sizeof(T);
+    Store<T>(StackAddress(sp, Access::kWrite, sizeof(T)), value);
+    SetStackPointer(sp);
+  }
+  template <typename T>
+  T Pop() {
+    uint64_t sp = StackPointer();
+    T value = Load<T>(StackAddress(sp, Access::kRead, sizeof(T)));
+    SetStackPointer(sp + sizeof(T));
+    return value;
+  }
+  uint64_t StackPointer() const { return r[x86::kRsp]; }
+  void SetStackPointer(uint64_t sp) {
+    switch (StackWidth()) {
+      case 8: r[x86::kRsp] = sp; break;
+      case 4: r[x86::kRsp] = static_cast<uint32_t>(sp); break;
+      default: Set<uint16_t>(SlotOffset(x86::kRsp), static_cast<uint16_t>(sp));
+    }
+  }
+  uint64_t StackAddress(uint64_t sp, Access access, unsigned size) {
+    if (Code64()) [[likely]] return sp;
+    return SegmentAddress(x86::kSs, StackWidth() == 4 ? sp & 0xffffffff : sp & 0xffff, access,
+                          size);
+  }
+
+  // --- Translation ---
+  // Where code is fetched from at a linear address; throws the page fault.
+  struct FetchPage {
+    uint64_t gpa;  // of the page
+    RamPage ram;
+  };
+  FetchPage Fetch(uint64_t linear);
+  void FlushTlb(bool keep_global);
+  void FlushPage(uint64_t linear);
+
+  // The live registers, for a hypercall at at_rip.
+  HypercallFrame Frame(uint64_t at_rip);
+  uint64_t LinearOfCode(uint64_t at_rip) const {
+    return Code64() ? at_rip : static_cast<uint32_t>(segment[x86::kCs].base + at_rip);
+  }
+
+ private:
+  uint64_t Address(const Op* op, Access access, unsigned size) {
+    if (op->checked_segment) [[unlikely]] return CheckedAddress(op, access, size);
+    return Offset(op) + Get<uint64_t>(op->segment_base);
+  }
+  template <typename T, typename F>
+  T ModifySlowly(uint64_t linear, F change) {
+    ProbeWrite(linear, sizeof(T));
+    T old;
+    ReadLinear(linear, &old, sizeof old);
+    T value = change(old);
+    WriteLinear(linear, &value, sizeof value);
+    return old;
+  }
+
+  struct Restore {
+    Cpu* cpu;
+    Tlb* tlb;
+    View view;
+    ~Restore() {
+      cpu->tlb_ = tlb;
+      cpu->view_ = view;
+    }
+  };
+
+  void NoteStore(PageState* page, uint64_t linear, size_t size) {
+    // The store above must come before this load; see physical_pages.h.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (page->chunks.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+      if (page->InvalidateIfCode(linear & x86::kPageMask, size)) leave_block = true;
+    }
+  }
+  // The entry for a page, walked and filled in if need be.
+  TlbEntry& Translate(uint64_t linear, Access access);
+  void ReadPage(uint64_t linear, std::byte* bytes, size_t size);
+  void WritePage(uint64_t linear, const std::byte* bytes, size_t size);
+  uint64_t CheckedAddress(const Op* op, Access access, unsigned size);
+
+  Tlb* tlb_;
+  View view_ = View::kSupervisor;
+  Tlb tlbs_[kViewCount];
+
+  struct FetchEntry {
+    uint64_t tag = kTagInvalid;
+    FetchPage page{};
+  };
+  static constexpr size_t kFetchEntries = 256;
+  FetchEntry fetch_[2][kFetchEntries];  // supervisor, user
+
+  struct JumpEntry {
+    uint64_t linear = 0;
+    uint32_t epoch = 0;
+    Block* block = nullptr;
+  };
+  static constexpr size_t kJumpEntries = 4096;
+  JumpEntry jumps_[kJumpEntries];
+  friend class Dispatcher;
+
+  // Linear pages that were mapped by large pages since the last flush: INVLPG within drops everything.
+  uint64_t large_low_ = ~uint64_t{0}, large_high_ = 0;
 };
 
 }  // namespace trapline::engine::soft

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "core/x86/exceptions.h"
 
@@ -15,10 +16,16 @@ struct Fault {
   x86::Vector vector;
   uint32_t error_code = 0;  // counts where x86::HasErrorCode(vector)
   uint64_t address = 0;     // page faults: the linear address for CR2
+  bool noncanonical = false;  // becomes #SS where the operand went through SS
+};
+
+// What the engine cannot go on with: ends the run with ExitReason::kFailure.
+struct EngineFailure {
+  std::string message;
 };
 
 [[noreturn]] inline void Raise(x86::Vector vector, uint32_t error_code = 0) {
-  throw Fault{vector, error_code, 0};
+  throw Fault{vector, error_code, 0, false};
 }
 [[noreturn]] inline void RaiseGp(uint32_t error_code = 0) {
   Raise(x86::Vector::kGeneralProtection, error_code);

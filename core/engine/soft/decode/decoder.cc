@@ -88,11 +88,19 @@ void FillRegister(const ZydisDecodedOperand& operand, Op* op) {
   }
 }
 
+// A SIB byte with base 5 and mod 0 has no base register, whatever REX.B says; Zydis 4.0 reports R13D for it where the
+// address size is 32 bits.
+bool HasNoBase(const ZydisDecodedInstruction& info) {
+  return info.raw.modrm.mod == 0 && info.raw.modrm.rm == 4 && info.raw.sib.base == 5 &&
+         (info.attributes & ZYDIS_ATTRIB_HAS_SIB) != 0;
+}
+
 void FillMemory(const DecodeContext& context, const Instruction& instruction,
                 const ZydisDecodedOperand& operand, Op* op) {
   const auto& memory = operand.mem;
   bool relative = memory.base == ZYDIS_REGISTER_RIP || memory.base == ZYDIS_REGISTER_EIP;
-  if (memory.base != ZYDIS_REGISTER_NONE && !relative) op->base = OperandOf(memory.base);
+  bool based = memory.base != ZYDIS_REGISTER_NONE && !relative && !HasNoBase(instruction.info);
+  if (based) op->base = OperandOf(memory.base);
   if (memory.index != ZYDIS_REGISTER_NONE) {
     op->index = OperandOf(memory.index);
     op->scale = memory.scale <= 1 ? 0 : static_cast<uint8_t>(__builtin_ctz(memory.scale));

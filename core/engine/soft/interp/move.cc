@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Moves between registers and memory, widening and byte-swapping ones, LEA and XLAT (SDM volume 2).
+#include <algorithm>
+
 #include "core/engine/soft/interp/access.h"
 
 namespace trapline::engine::soft {
@@ -82,7 +84,8 @@ Handler Widened(unsigned from, unsigned to) {
 template <bool kSigned>
 bool BindWiden(const Instruction& instruction, Op& op) {
   Form form = Arrange(instruction, op);
-  unsigned to = instruction.Size(0), from = instruction.Size(1);
+  // MOVSXD with a 16-bit destination widens nothing: it moves 16 bits.
+  unsigned to = instruction.Size(0), from = std::min(to, instruction.Size(1));
   if (form == Form::kRR) return Install(op, Widened<kSigned, FromRm>(from, to));
   if (form != Form::kRM) return false;
   return Install(op, ByMemorySource(op, [&]<typename Source>() {

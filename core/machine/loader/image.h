@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Guest images: what is loaded, and where a vCPU starts in it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/machine/memory/guest_memory.h"
+#include "core/x86/registers.h"
+
+namespace trapline::machine {
+
+struct ImageSpec {
+  std::span<const std::byte> kernel;
+  std::span<const std::byte> initrd;  // may be empty
+  std::string command_line;
+  uint32_t vcpus = 1;
+};
+
+enum class ImageKind { kBzImage, kElf64, kMultiboot };
+
+// A function or object of the image's own symbol table.
+struct Symbol {
+  uint64_t address;
+  uint64_t size;
+  std::string name;
+};
+
+struct LoadedImage {
+  ImageKind kind;
+  x86::Registers boot_registers;  // of the boot processor
+  std::vector<Symbol> symbols;    // sorted by address; empty if the image has none
+};
+
+// Puts a bzImage (64-bit boot protocol), a Multiboot 1 image or an ELF64 into clean memory, with its command line, initrd, boot structures
+// and ACPI tables. Everything in the image is untrusted.
+// INVALID_ARGUMENT: the message names the header field that is wrong.
+// Thread-safe for distinct memories.
+absl::StatusOr<LoadedImage> LoadImage(GuestMemory& memory, const ImageSpec& spec);
+
+}  // namespace trapline::machine
