@@ -31,6 +31,7 @@ enum class HypercallOutcome {
   kServed,   // go on behind the instruction
   kHalt,     // go on behind the instruction, but leave Run with ExitReason::kHalt first
   kExit,     // likewise with ExitReason::kKick: the VM wants to do something
+  kInvalidOpcode,  // a rewritten site where the original would have been no hypercall: raise #UD
 };
 
 // The callbacks of one vCPU. Every call comes on that vCPU's own thread, from within Vcpu::Run.
@@ -80,8 +81,9 @@ class VcpuHost {
   // The guest is about to write [gpa, gpa + size), which lies in a page that SetShadowed marks. On return no
   // rewritten bytes stand in that range: they were put back, and their sites are retired.
   virtual void BeforeShadowedWrite(uint64_t gpa, uint64_t size) = 0;
-  // Replaces in bytes, read from gpa in a shadowed page, what the patcher wrote by what the guest had there.
-  virtual void OverlayOriginal(uint64_t gpa, std::span<std::byte> bytes) = 0;
+  // Replaces in bytes, read from gpa in a shadowed page, what the patcher wrote by what the guest had there. For an instruction fetch
+  // a rewritten site that starts at gpa itself stays: jumping into the middle of one finds the original bytes.
+  virtual void OverlayOriginal(uint64_t gpa, std::span<std::byte> bytes, bool fetch) = 0;
 };
 
 }  // namespace trapline::engine

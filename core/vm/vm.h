@@ -61,6 +61,7 @@ struct Event {
 struct Observer {
   std::function<void(const Event&)> on_event;
   std::function<void(std::string_view bytes)> on_console_output;
+  std::function<void(const hypercall::SiteEvent&)> on_site_event;
 };
 
 enum class StopMode {

@@ -58,7 +58,7 @@ void Cpu::ReadPage(uint64_t linear, std::byte* bytes, size_t size) {
     return;
   }
   for (size_t i = 0; i < size; ++i) bytes[i] = RawLoad<std::byte>(entry.addend + linear + i);
-  if (entry.page->shadowed.load(std::memory_order_relaxed)) host.OverlayOriginal(gpa, {bytes, size});
+  if (entry.page->shadowed.load(std::memory_order_relaxed)) host.OverlayOriginal(gpa, {bytes, size}, false);
 }
 
 void Cpu::WritePage(uint64_t linear, const std::byte* bytes, size_t size) {

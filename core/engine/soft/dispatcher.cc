@@ -64,8 +64,12 @@ void Dispatcher::RunBlocks(const Op** current) {
     bool shadow = std::exchange(cpu_.interrupt_shadow, false);
     BlockLink* link = std::exchange(cpu_.unresolved_link, nullptr);
     Block* source = std::exchange(cpu_.block, nullptr);
+    uint32_t epoch = cpu_.tlb_epoch;
     Block* block = FindBlock(stepping || shadow);
-    if (link && source && source->mode_key == block->mode_key) *link = {block, cpu_.tlb_epoch};
+    // Another epoch: the cache was emptied, and the link's own block is gone.
+    if (link && source && epoch == cpu_.tlb_epoch && source->mode_key == block->mode_key) {
+      *link = {block, cpu_.tlb_epoch};
+    }
     cpu_.leave_block = false;
     const Op* next = cpu_.Enter(block);
     do {
@@ -104,6 +108,8 @@ bool Dispatcher::Attend() {
 }
 
 void Dispatcher::DeliverPending() {
+  // What comes next is perhaps the handler, not where the last branch led.
+  cpu_.unresolved_link = nullptr;
   if (!cpu_.nmi_blocked && cpu_.host.TakeNmi()) {
     DeliverInterruption(cpu_, {static_cast<uint8_t>(x86::Vector::kNmi), Source::kExternal});
     cpu_.nmi_blocked = true;
@@ -154,6 +160,9 @@ std::span<const uint8_t> Dispatcher::FetchBytes(const Cpu::FetchPage& page, uint
   cpu_.pages.MarkCode(*page.ram.state, at, here);
   for (size_t i = 0; i < here; ++i) {
     bytes[i] = RawLoad<uint8_t>(reinterpret_cast<uint64_t>(page.ram.host) + at + i);
+  }
+  if (page.ram.state->shadowed.load(std::memory_order_relaxed)) {
+    cpu_.host.OverlayOriginal(page.gpa + at, std::as_writable_bytes(bytes.first(here)), true);
   }
   return bytes.first(here);
 }

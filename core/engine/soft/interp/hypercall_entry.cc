@@ -18,8 +18,10 @@ const Op* Continue(Cpu& cpu, const Op* op, HypercallOutcome outcome) {
     case HypercallOutcome::kExit:
       cpu.attention.fetch_or(kAttentionKick, std::memory_order_relaxed);
       return cpu.Leave(op);
+    case HypercallOutcome::kInvalidOpcode:
+      RaiseUd();
     default:
-      return cpu.Branch(cpu.NextRipOf(op) & cpu.RipMask(), 1);
+      return cpu.NotTaken(op);
   }
 }
 

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// The service table.
+#include "core/hypercall/services.h"
+
+#include <sched.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include <algorithm>
+#include <array>
+
+#include "core/guest/abi.h"
+
+namespace trapline::hypercall {
+namespace {
+
+constexpr uint64_t Error(int error) { return static_cast<uint64_t>(-static_cast<int64_t>(error)); }
+
+constexpr uint64_t kMaxConsoleWrite = 4096;
+
+void KickCpu(ServiceHost& host, LedgerServices&, Call& call) {
+  host.KickVcpu(static_cast<uint32_t>(call.args[1]));
+  call.result = 0;
+}
+
+// struct kvm_clock_pairing of the Linux UAPI.
+struct ClockPair {
+  int64_t seconds, nanoseconds;
+  uint64_t tsc;
+  uint32_t flags;
+  uint32_t padding[9];
+};
+
+void ClockPairing(ServiceHost& host, LedgerServices&, Call& call) {
+  constexpr uint64_t kRealtime = 0;
+  if (call.args[1] != kRealtime) {
+    call.result = Error(KVM_EOPNOTSUPP);
+    return;
+  }
+  timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  ClockPair pair{now.tv_sec, now.tv_nsec, host.Ticks(), 0, {}};
+  call.result = host.WriteGuest(call.args[0], std::as_bytes(std::span(&pair, 1))) ? 0 : Error(KVM_EFAULT);
+}
+
+// Bit i of the 128-bit map means the vCPU with APIC id min + i; the answer is how many were reached.
+void SendIpi(ServiceHost& host, LedgerServices&, Call& call) {
+  constexpr uint64_t kFixed = 0, kNmi = 4;
+  uint64_t min = call.args[2], icr = call.args[3], mode = (icr >> 8) & 7;
+  if (mode != kFixed && mode != kNmi) {
+    call.result = Error(KVM_EINVAL);
+    return;
+  }
+  uint64_t reached = 0;
+  for (unsigned word = 0; word < 2; ++word) {
+    for (uint64_t bits = call.args[word]; bits != 0; bits &= bits - 1) {
+      uint64_t id = min + word * 64 + static_cast<unsigned>(__builtin_ctzll(bits));
+      if (id <= UINT32_MAX && host.SendInterrupt(static_cast<uint32_t>(id), mode == kNmi, static_cast<uint8_t>(icr))) ++reached;
+    }
+  }
+  call.result = reached;
+}
+
+// The vCPU that is waited for gets this thread's processor, as far as the host's scheduler obliges.
+void SchedYield(ServiceHost&, LedgerServices&, Call& call) {
+  sched_yield();
+  call.result = 0;
+}
+
+void Ping(ServiceHost&, LedgerServices&, Call& call) { call.result = call.args[0]; }
+
+void ConsoleWrite(ServiceHost& host, LedgerServices&, Call& call) {
+  uint64_t length = call.args[1];
+  if (length > kMaxConsoleWrite) {
+    call.result = Error(KVM_E2BIG);
+    return;
+  }
+  std::array<std::byte, kMaxConsoleWrite> bytes;
+  if (!host.ReadGuest(call.args[0], std::span(bytes).first(length))) {
+    call.result = Error(KVM_EFAULT);
+    return;
+  }
+  host.ConsoleOutput({reinterpret_cast<const char*>(bytes.data()), length});
+  call.result = length;
+}
+
+void Clock(ServiceHost& host, LedgerServices&, Call& call) { call.result = host.Nanoseconds(); }
+
+void Shutdown(ServiceHost& host, LedgerServices&, Call& call) {
+  host.Shutdown(static_cast<uint32_t>(call.args[0]));
+  call.result = 0;
+  call.outcome = engine::HypercallOutcome::kExit;
+}
+
+void Wait(ServiceHost&, LedgerServices&, Call& call) {
+  call.result = 0;
+  call.outcome = engine::HypercallOutcome::kHalt;
+}
+
+void VcpuNumber(ServiceHost&, LedgerServices&, Call& call) { call.result = call.vcpu; }
+
+void Entropy(ServiceHost&, LedgerServices&, Call& call) {
+  if (getrandom(&call.result, sizeof call.result, 0) != sizeof call.result) call.result = Error(KVM_ENOSYS);
+}
+
+void DirectSites(ServiceHost&, LedgerServices& ledger, Call& call) {
+  call.result = ledger.RegisterDirectSites(call.args[0], call.args[1]) ? 0 : Error(KVM_EINVAL);
+}
+
+void LimitTechnique(ServiceHost&, LedgerServices& ledger, Call& call) {
+  call.result = ledger.LimitTechnique(call.args[0]) ? 0 : Error(KVM_EINVAL);
+}
+
+struct Service {
+  uint64_t number;
+  const char* name;
+  unsigned arguments;
+  void (*serve)(ServiceHost&, LedgerServices&, Call&);
+};
+
+constexpr Service kKvmServices[] = {
+    {KVM_HC_KICK_CPU, "kick_cpu", 2, KickCpu},
+    {KVM_HC_CLOCK_PAIRING, "clock_pairing", 2, ClockPairing},
+    {KVM_HC_SEND_IPI, "send_ipi", 4, SendIpi},
+    {KVM_HC_SCHED_YIELD, "sched_yield", 1, SchedYield},
+};
+// In the order of their numbers.
+constexpr Service kOwnServices[] = {
+    {TRAPLINE_HC_PING, "ping", 1, Ping},
+    {TRAPLINE_HC_CONSOLE_WRITE, "console_write", 2, ConsoleWrite},
+    {TRAPLINE_HC_CLOCK, "clock", 0, Clock},
+    {TRAPLINE_HC_SHUTDOWN, "shutdown", 1, Shutdown},
+    {TRAPLINE_HC_WAIT, "wait", 0, Wait},
+    {TRAPLINE_HC_VCPU_NUMBER, "vcpu_number", 0, VcpuNumber},
+    {TRAPLINE_HC_ENTROPY, "entropy", 0, Entropy},
+    {TRAPLINE_HC_DIRECT_SITES, "direct_sites", 2, DirectSites},
+    {TRAPLINE_HC_TECHNIQUE, "technique", 1, LimitTechnique},
+};
+
+const Service* FindService(uint64_t number) {
+  uint64_t own = number - TRAPLINE_HC_BASE;
+  if (own < std::size(kOwnServices)) return &kOwnServices[own];
+  for (const Service& service : kKvmServices) {
+    if (service.number == number) return &service;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+void Serve(ServiceHost& host, LedgerServices& ledger, Call& call) {
+  if (const Service* service = FindService(call.number)) {
+    service->serve(host, ledger, call);
+  } else {
+    call.result = Error(KVM_ENOSYS);
+  }
+}
+
+std::string HypercallName(uint64_t number) {
+  const Service* service = FindService(number);
+  return service ? service->name : "hypercall_" + std::to_string(number);
+}
+
+unsigned HypercallArguments(uint64_t number) {
+  const Service* service = FindService(number);
+  return service ? service->arguments : 4;
+}
+
+}  // namespace trapline::hypercall

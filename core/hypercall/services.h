@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// What hypercalls do: KVM's own numbers and Trapline's (core/guest/abi.h).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/engine/vcpu_host.h"
+
+namespace trapline::hypercall {
+
+// What the services ask of the VM. Called on vCPU threads.
+class ServiceHost {
+ public:
+  virtual ~ServiceHost() = default;
+
+  // Ends that vCPU's HLT. False: no such APIC id.
+  virtual bool KickVcpu(uint32_t apic_id) = 0;
+  // Delivers a fixed interrupt or an NMI. False: no such APIC id.
+  virtual bool SendInterrupt(uint32_t apic_id, bool nmi, uint8_t vector) = 0;
+  // Guest-physical memory. False: not RAM.
+  virtual bool ReadGuest(uint64_t gpa, std::span<std::byte> bytes) = 0;
+  virtual bool WriteGuest(uint64_t gpa, std::span<const std::byte> bytes) = 0;
+  // Guest time.
+  virtual uint64_t Ticks() = 0;
+  virtual uint64_t Nanoseconds() = 0;
+  virtual void ConsoleOutput(std::string_view bytes) = 0;
+  // The guest ends itself with this status.
+  virtual void Shutdown(uint32_t status) = 0;
+};
+
+// A call and its answer.
+struct Call {
+  uint32_t vcpu;
+  uint64_t number;
+  uint64_t args[4];
+  uint64_t result = 0;
+  engine::HypercallOutcome outcome = engine::HypercallOutcome::kServed;
+};
+
+// What only the ledger can do for a guest.
+class LedgerServices {
+ public:
+  virtual ~LedgerServices() = default;
+  virtual bool RegisterDirectSites(uint64_t start, uint64_t length) = 0;
+  virtual bool LimitTechnique(uint64_t technique) = 0;
+};
+
+// Answers call; an unknown number with -KVM_ENOSYS. Thread-safe for distinct vCPUs.
+void Serve(ServiceHost& host, LedgerServices& ledger, Call& call);
+
+// "send_ipi", or "hypercall_4711" for a number nobody knows.
+std::string HypercallName(uint64_t number);
+// How many arguments that hypercall has: 0 to 4.
+unsigned HypercallArguments(uint64_t number);
+
+}  // namespace trapline::hypercall

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// A site as the core keeps it.
+#pragma once
+
+#include "core/hypercall/hypercall_core.h"
+#include "core/hypercall/recognition.h"
+
+namespace trapline::hypercall {
+
+// gpa, index and kind never change. state is read by vCPUs at any time and changes only while none executes; the rest is
+// guarded by HypercallCore::mutex_, but for contiguous, which only ever falls.
+struct HypercallCore::Site {
+  uint64_t gpa = 0;
+  uint32_t index = 0;
+  std::atomic<SiteState> state{SiteState::kNone};
+  std::atomic<bool> contiguous{true};  // all bytes in one page, whichever way it was reached
+  std::atomic<uint32_t> calls_in_state{0};  // since the last transition; approximate between vCPUs
+  uint64_t gva = 0;
+  uint8_t cpl = 0;
+  std::array<uint8_t, kSiteLength> original{};
+  std::array<uint8_t, kSiteLength> rewritten{};
+  std::optional<Policy> policy;
+  Reason reason = Reason::kNone;
+  uint64_t transition_ns = 0;
+  std::string symbol;
+
+  bool Rewritten() const {
+    SiteState s = state.load(std::memory_order_relaxed);
+    return s == SiteState::kPatched || s == SiteState::kLinked;
+  }
+};
+
+}  // namespace trapline::hypercall

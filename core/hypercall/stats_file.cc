@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Makes and maps the stats file.
+#include "core/hypercall/stats_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/cycles.h"
+
+namespace trapline::hypercall {
+namespace {
+
+constexpr uint64_t kPage = 4096;
+
+uint64_t Aligned(uint64_t value) { return (value + kPage - 1) / kPage * kPage; }
+
+absl::Status Failed(absl::string_view what, const std::string& path) {
+  return absl::UnavailableError(absl::StrCat(what, " the stats file ", path, ": ", strerror(errno)));
+}
+
+uint64_t RealtimeNanoseconds() {
+  timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+}  // namespace
+
+StatsOffsets OffsetsFor(uint32_t vcpus) {
+  StatsOffsets o;
+  o.sites = kPage;
+  o.counters = Aligned(o.sites + uint64_t{kMaxSites} * sizeof(SiteRecord));
+  o.traces = Aligned(o.counters + uint64_t{vcpus} * kMaxSites * sizeof(SiteCounters));
+  o.size = Aligned(o.traces + uint64_t{vcpus} * sizeof(TraceRing));
+  return o;
+}
+
+absl::StatusOr<std::unique_ptr<StatsFile>> StatsFile::Create(const std::string& path, uint32_t vcpus) {
+  auto file = std::unique_ptr<StatsFile>(new StatsFile);
+  if (!path.empty()) unlink(path.c_str());
+  file->fd_ = base::UniqueFd(path.empty() ? memfd_create("stats", MFD_CLOEXEC)
+                                          : open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640));
+  if (!file->fd_.valid()) return Failed("making", path);
+  StatsOffsets offsets = OffsetsFor(vcpus);
+  if (ftruncate(file->fd_.get(), static_cast<off_t>(offsets.size)) != 0) return Failed("sizing", path);
+  void* base = mmap(nullptr, offsets.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file->fd_.get(), 0);
+  if (base == MAP_FAILED) return Failed("mapping", path);
+  file->base_ = static_cast<std::byte*>(base);
+  file->size_ = offsets.size;
+  file->sites_ = reinterpret_cast<SiteRecord*>(file->base_ + offsets.sites);
+  file->counters_ = reinterpret_cast<SiteCounters*>(file->base_ + offsets.counters);
+  file->rings_ = reinterpret_cast<TraceRing*>(file->base_ + offsets.traces);
+
+  StatsHeader& header = file->header();
+  header.version = kStatsVersion;
+  header.vcpus = vcpus;
+  header.max_sites = kMaxSites;
+  header.trace_capacity = kTraceCapacity;
+  header.sites_offset = offsets.sites;
+  header.counters_offset = offsets.counters;
+  header.traces_offset = offsets.traces;
+  header.file_size = offsets.size;
+  header.start_realtime_ns = RealtimeNanoseconds();
+  header.tsc_frequency = base::HostCyclesPerSecond();
+  header.magic = kStatsMagic;
+  return file;
+}
+
+StatsFile::~StatsFile() {
+  if (base_) munmap(base_, size_);
+}
+
+}  // namespace trapline::hypercall

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// The writer's side of the stats file.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "core/base/unique_fd.h"
+#include "core/hypercall/stats_layout.h"
+
+namespace trapline::hypercall {
+
+// Thread-safe as the layout says: one writer for each part.
+class StatsFile {
+ public:
+  // Makes the file anew; an empty path: one without a name. UNAVAILABLE with the reason where that fails.
+  static absl::StatusOr<std::unique_ptr<StatsFile>> Create(const std::string& path, uint32_t vcpus);
+  ~StatsFile();
+
+  StatsHeader& header() { return *reinterpret_cast<StatsHeader*>(base_); }
+  SiteRecord& site(uint32_t index) { return sites_[index]; }
+  SiteCounters& counters(uint32_t vcpu, uint32_t index) {
+    return counters_[static_cast<uint64_t>(vcpu) * kMaxSites + index];
+  }
+  TraceRing& ring(uint32_t vcpu) { return rings_[vcpu]; }
+  int fd() const { return fd_.get(); }
+
+ private:
+  StatsFile() = default;
+
+  base::UniqueFd fd_;
+  std::byte* base_ = nullptr;
+  uint64_t size_ = 0;
+  SiteRecord* sites_ = nullptr;
+  SiteCounters* counters_ = nullptr;
+  TraceRing* rings_ = nullptr;
+};
+
+// Where the parts lie for that many vCPUs.
+struct StatsOffsets {
+  uint64_t sites, counters, traces, size;
+};
+StatsOffsets OffsetsFor(uint32_t vcpus);
+
+}  // namespace trapline::hypercall

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// The stats file: what a VM's worker writes and anyone may read, during its life and after.
+//
+//   header | site records | counters of vCPU 0, 1, ... | trace ring of vCPU 0, 1, ...
+//
+// Little-endian, fixed widths, offsets from the start of the file; the file is sparse. Every field has one writer: a counter or ring
+// belongs to its vCPU's thread, which adds to it with plain stores; a site record changes only while no vCPU executes.
+// Site records and trace records carry a sequence number that is odd, or zero, while they are written: a reader copies
+// the record and takes it only if the number was right and the same before and after.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace trapline::hypercall {
+
+constexpr uint64_t kStatsMagic = 0x31535441544c5054;  // "TPLTATS1"
+constexpr uint32_t kStatsVersion = 1;
+
+constexpr size_t kSiteLength = 3;          // bytes of a site
+constexpr size_t kHistogramBuckets = 32;
+constexpr size_t kNumbersPerSite = 8;      // hypercall numbers told apart at one site
+constexpr size_t kSymbolLength = 64;
+constexpr uint32_t kMaxSites = 1 << 14;
+constexpr uint32_t kTraceCapacity = 1 << 14;  // records in a vCPU's ring
+
+enum class SiteState : uint8_t { kNone, kTrapping, kPatched, kLinked, kReverted, kPinned, kRetired, kDirect };
+
+// Why a site is in its state.
+enum class Reason : uint8_t {
+  kNone, kFirstTrap, kTrapThreshold, kCallThreshold, kPolicy, kRevertedByUser, kOverwritten, kSpansPages, kReappeared,
+  kGuestCode, kReset,
+};
+
+// How a call came in.
+enum class Path : uint8_t { kTrap, kInterrupt, kLinked };
+constexpr size_t kPathCount = 3;
+
+template <typename T>
+using Shared = std::atomic<T>;
+
+struct StatsHeader {
+  uint64_t magic;
+  uint32_t version;
+  uint32_t vcpus;
+  uint32_t max_sites;
+  uint32_t trace_capacity;
+  uint64_t sites_offset, counters_offset, traces_offset, file_size;
+  uint64_t start_realtime_ns;  // CLOCK_REALTIME at guest time zero, as near as can be
+  uint64_t tsc_frequency;      // host cycles per second
+  Shared<uint32_t> site_count;
+  Shared<uint32_t> generation;  // rises with every transition of any site
+};
+
+struct SiteRecord {
+  Shared<uint32_t> sequence;  // odd while it is being written
+  uint8_t state, technique, reason, cpl;
+  uint8_t original[kSiteLength], current[kSiteLength];
+  uint8_t limit_override;  // Technique, or kNone
+  uint8_t reserved;
+  uint32_t interrupt_after, linked_after;  // of the override
+  uint64_t gva, gpa, transition_ns;
+  char symbol[kSymbolLength];
+};
+
+struct SiteCounters {
+  Shared<uint64_t> calls[kPathCount];
+  Shared<uint64_t> cycles[kPathCount];
+  Shared<uint64_t> histogram[kPathCount][kHistogramBuckets];
+  Shared<uint64_t> number[kNumbersPerSite];        // plus one; zero is free
+  Shared<uint64_t> number_calls[kNumbersPerSite];  // the last slot also takes what found no slot
+  Shared<uint64_t> first_use, last_use;            // guest ticks; zero: never
+};
+
+struct TraceRecord {
+  Shared<uint64_t> sequence;  // position in the ring's history, plus one; zero while it is being written
+  uint64_t time_ns;           // guest time
+  uint64_t gva;
+  uint64_t number;
+  uint64_t args[4];
+  uint64_t result;
+  uint32_t vcpu;
+  uint32_t site;
+  uint32_t cycles;
+  uint8_t path, cpl;
+  uint8_t reserved[2];
+};
+
+struct TraceRing {
+  Shared<uint64_t> head;  // records ever written
+  uint8_t reserved[56];
+  TraceRecord records[kTraceCapacity];
+};
+
+static_assert(Shared<uint64_t>::is_always_lock_free && sizeof(Shared<uint64_t>) == 8);
+static_assert(sizeof(SiteRecord) == 112 && sizeof(TraceRecord) == 88);
+
+}  // namespace trapline::hypercall

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+// How sites change: made, rewritten, linked, reverted, retired, pinned. Every change of bytes or state happens within RunExclusive.
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "core/hypercall/site_internal.h"
+
+namespace trapline::hypercall {
+namespace {
+
+constexpr uint64_t kPageMask = 4095;
+
+uint64_t PageOf(uint64_t gpa) { return gpa & ~kPageMask; }
+
+absl::Status CheckPolicy(const Policy& policy) {
+  if (policy.limit < Technique::kEmulate || policy.limit > Technique::kLinked) {
+    return absl::InvalidArgumentError("limit: must be emulate, interrupt or linked");
+  }
+  if (policy.interrupt_after == 0) return absl::InvalidArgumentError("interrupt_after: must be at least 1");
+  if (policy.linked_after == 0) return absl::InvalidArgumentError("linked_after: must be at least 1");
+  return absl::OkStatus();
+}
+
+absl::Status NoSite(uint64_t gpa) { return absl::NotFoundError(absl::StrCat("no site at 0x", absl::Hex(gpa))); }
+
+Technique TechniqueOf(SiteState state) {
+  switch (state) {
+    case SiteState::kPatched:
+    case SiteState::kDirect: return Technique::kInterrupt;
+    case SiteState::kLinked: return Technique::kLinked;
+    default: return Technique::kEmulate;
+  }
+}
+
+}  // namespace
+
+HypercallCore::Site* HypercallCore::FindOrMake(uint64_t gpa, SiteState state, Reason reason, uint64_t gva, uint8_t cpl,
+                                               std::span<const std::byte, kSiteLength> bytes) {
+  Site* site = Find(gpa);
+  if (site && site->state.load(std::memory_order_acquire) != SiteState::kRetired) return site;
+  engine_.RunExclusive([&] {
+    absl::MutexLock lock(&mutex_);
+    site = Find(gpa);
+    bool made = !site;
+    if (made) {
+      if (sites_.size() >= kMaxSites) return;
+      site = sites_.emplace_back(std::make_unique<Site>()).get();
+      site->gpa = gpa;
+      site->index = static_cast<uint32_t>(sites_.size() - 1);
+    } else if (site->state != SiteState::kRetired) {
+      return;
+    }
+    site->gva = gva;
+    site->cpl = cpl;
+    std::memcpy(site->original.data(), bytes.data(), kSiteLength);
+    const SiteKind* kind = KindOf(bytes);
+    site->rewritten = kind ? kind->rewritten : site->original;
+    bool pinned = state == SiteState::kTrapping && PolicyOf(*site).limit == Technique::kEmulate;
+    MoveTo(site, pinned ? SiteState::kPinned : state, made ? (pinned ? Reason::kPolicy : reason) : Reason::kReappeared, kNoVcpu);
+    if (made) {
+      Insert(site);
+      stats_->header().site_count.store(static_cast<uint32_t>(sites_.size()), std::memory_order_release);
+    }
+  });
+  Notify();
+  return site;
+}
+
+Policy HypercallCore::PolicyOf(const Site& site) const { return site.policy.value_or(policy_); }
+
+void HypercallCore::Publish(Site* site) {
+  SiteRecord& record = stats_->site(site->index);
+  uint32_t sequence = record.sequence.load(std::memory_order_relaxed);
+  record.sequence.store(sequence + 1, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_release);
+  record.state = static_cast<uint8_t>(site->state.load());
+  record.technique = static_cast<uint8_t>(TechniqueOf(site->state));
+  record.reason = static_cast<uint8_t>(site->reason);
+  record.cpl = site->cpl;
+  std::copy(site->original.begin(), site->original.end(), record.original);
+  const auto& current = site->Rewritten() ? site->rewritten : site->original;
+  std::copy(current.begin(), current.end(), record.current);
+  record.limit_override = site->policy ? static_cast<uint8_t>(site->policy->limit) : 0;
+  record.interrupt_after = site->policy ? site->policy->interrupt_after : 0;
+  record.linked_after = site->policy ? site->policy->linked_after : 0;
+  record.gva = site->gva;
+  record.gpa = site->gpa;
+  record.transition_ns = site->transition_ns;
+  size_t length = std::min(site->symbol.size(), kSymbolLength);
+  std::memset(record.symbol, 0, kSymbolLength);
+  std::memcpy(record.symbol, site->symbol.data(), length);
+  record.sequence.store(sequence + 2, std::memory_order_release);
+  stats_->header().generation.fetch_add(1, std::memory_order_release);
+}
+
+void HypercallCore::MoveTo(Site* site, SiteState state, Reason reason, uint32_t vcpu) {
+  SiteState from = site->state.exchange(state);
+  site->reason = reason;
+  site->transition_ns = host_.Nanoseconds();
+  site->calls_in_state = 0;
+  Publish(site);
+  engine_.InvalidateCode(site->gpa, kSiteLength);
+  events_.push_back({site->index, site->gpa, from, state, reason, vcpu, site->transition_ns});
+}
+
+bool HypercallCore::WriteBytes(Site* site, std::span<const uint8_t, kSiteLength> bytes) {
+  std::byte* host = memory_.Find(site->gpa, kSiteLength);
+  if (!host) return false;
+  std::memcpy(host, bytes.data(), kSiteLength);
+  return true;
+}
+
+void HypercallCore::Unpatch(Site* site) {
+  if (!site->Rewritten()) return;
+  WriteBytes(site, site->original);
+  auto [first, last] = rewritten_.equal_range(PageOf(site->gpa));
+  auto mine = std::find_if(first, last, [&](const auto& entry) { return entry.second == site; });
+  if (mine != last) rewritten_.erase(mine);
+  if (rewritten_.count(PageOf(site->gpa)) == 0) engine_.SetShadowed(site->gpa, false);
+}
+
+void HypercallCore::Advance(Site* site, uint32_t vcpu, Path path) {
+  uint32_t calls = site->calls_in_state.fetch_add(1, std::memory_order_relaxed) + 1;
+  SiteState state = site->state.load(std::memory_order_relaxed);
+  if (path == Path::kTrap ? state != SiteState::kTrapping : state != SiteState::kPatched) return;
+  {
+    absl::MutexLock lock(&mutex_);
+    Policy policy = PolicyOf(*site);
+    bool due = path == Path::kTrap ? policy.limit >= Technique::kInterrupt && calls >= policy.interrupt_after
+                                   : policy.limit >= Technique::kLinked && calls >= policy.linked_after;
+    if (!due) return;
+    if (path == Path::kTrap && !site->contiguous) {
+      if (site->reason == Reason::kSpansPages) return;
+      site->reason = Reason::kSpansPages;
+      Publish(site);
+      return;
+    }
+  }
+  engine_.RunExclusive([&] {
+    absl::MutexLock lock(&mutex_);
+    if (site->state != state) return;  // somebody else was first
+    if (state == SiteState::kPatched) {
+      MoveTo(site, SiteState::kLinked, Reason::kCallThreshold, vcpu);
+      return;
+    }
+    // The guest may have written here since the trap.
+    const std::byte* host = memory_.Find(site->gpa, kSiteLength);
+    if (!host || std::memcmp(host, site->original.data(), kSiteLength) != 0) return;
+    WriteBytes(site, site->rewritten);
+    rewritten_.emplace(PageOf(site->gpa), site);
+    engine_.SetShadowed(site->gpa, true);
+    MoveTo(site, SiteState::kPatched, Reason::kTrapThreshold, vcpu);
+  });
+  Notify();
+}
+
+void HypercallCore::Notify() {
+  std::vector<SiteEvent> events;
+  {
+    absl::MutexLock lock(&mutex_);
+    events.swap(events_);
+  }
+  if (!listener_) return;
+  for (const SiteEvent& event : events) listener_(event);
+}
+
+// ---- The guest looks at, or writes over, rewritten bytes ----
+
+void HypercallCore::BeforeShadowedWrite(uint64_t gpa, uint64_t size) {
+  engine_.RunExclusive([&] {
+    absl::MutexLock lock(&mutex_);
+    std::vector<Site*> hit;
+    auto [first, last] = rewritten_.equal_range(PageOf(gpa));
+    for (auto it = first; it != last; ++it) {
+      if (it->second->gpa < gpa + size && gpa < it->second->gpa + kSiteLength) hit.push_back(it->second);
+    }
+    for (Site* site : hit) {
+      Unpatch(site);
+      MoveTo(site, SiteState::kRetired, Reason::kOverwritten, kNoVcpu);
+    }
+  });
+  Notify();
+}
+
+void HypercallCore::OverlayOriginal(uint64_t gpa, std::span<std::byte> bytes, bool fetch) {
+  absl::MutexLock lock(&mutex_);
+  auto [first, last] = rewritten_.equal_range(PageOf(gpa));
+  for (auto it = first; it != last; ++it) {
+    const Site& site = *it->second;
+    if (fetch && site.gpa == gpa) continue;
+    for (size_t i = 0; i < kSiteLength; ++i) {
+      uint64_t at = site.gpa + i - gpa;
+      if (at < bytes.size()) bytes[at] = std::byte{site.original[i]};
+    }
+  }
+}
+
+// ---- Control ----
+
+// A site's state as its policy alone would have it: down at once, up by its own calls.
+void HypercallCore::ApplyPolicy(Site* site, Reason reason) {
+  Technique limit = PolicyOf(*site).limit;
+  SiteState state = site->state;
+  if (state == SiteState::kRetired || state == SiteState::kDirect || state == SiteState::kNone) return;
+  if (limit == Technique::kEmulate) {
+    if (state == SiteState::kPinned) return;
+    Unpatch(site);
+    MoveTo(site, SiteState::kPinned, reason, kNoVcpu);
+  } else if (state == SiteState::kPinned || state == SiteState::kReverted) {
+    MoveTo(site, SiteState::kTrapping, reason, kNoVcpu);
+  } else if (limit == Technique::kInterrupt && state == SiteState::kLinked) {
+    MoveTo(site, SiteState::kPatched, reason, kNoVcpu);
+  }
+}
+
+Policy HypercallCore::policy() const {
+  absl::MutexLock lock(&mutex_);
+  return policy_;
+}
+
+absl::Status HypercallCore::SetPolicy(const Policy& policy) {
+  if (auto status = CheckPolicy(policy); !status.ok()) return status;
+  engine_.RunExclusive([&] {
+    absl::MutexLock lock(&mutex_);
+    policy_ = policy;
+    for (auto& site : sites_) {
+      if (!site->policy && site->state != SiteState::kReverted) ApplyPolicy(site.get(), Reason::kPolicy);
+    }
+  });
+  Notify();
+  return absl::OkStatus();
+}
+
+absl::Status HypercallCore::SetSitePolicy(uint64_t gpa, std::optional<Policy> policy) {
+  if (policy) {
+    if (auto status = CheckPolicy(*policy); !status.ok()) return status;
+  }
+  Site* site = Find(gpa);
+  if (!site) return NoSite(gpa);
+  engine_.RunExclusive([&] {
+    absl::MutexLock lock(&mutex_);
+    site->policy = policy;
+    Publish(site);
+    ApplyPolicy(site, Reason::kPolicy);
+  });
+  Notify();
+  return absl::OkStatus();
+}
+
+absl::Status HypercallCore::Revert(uint64_t gpa) {
+  Site* site = Find(gpa);
+  if (!site) return NoSite(gpa);
+  bool reverted = false;
+  engine_.RunExclusive([&] {
+    absl::MutexLock lock(&mutex_);
+    if (!site->Rewritten()) return;
+    Unpatch(site);
+    MoveTo(site, SiteState::kReverted, Reason::kRevertedByUser, kNoVcpu);
+    reverted = true;
+  });
+  Notify();
+  if (reverted) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("site 0x", absl::Hex(gpa), " is not rewritten: it is ", std::string(SiteStateName(site->state))));
+}
+
+absl::Status HypercallCore::ResetCounters(std::optional<uint64_t> gpa) {
+  std::vector<uint32_t> indices;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (auto& site : sites_) {
+      if (!gpa || site->gpa == *gpa) indices.push_back(site->index);
+    }
+  }
+  if (gpa && indices.empty()) return NoSite(*gpa);
+  uint32_t vcpus = stats_->header().vcpus;
+  // Counters have one writer each, so its writer has to stand still meanwhile.
+  engine_.RunExclusive([&] {
+    for (uint32_t index : indices) {
+      for (uint32_t vcpu = 0; vcpu < vcpus; ++vcpu) {
+        SiteCounters& c = stats_->counters(vcpu, index);
+        for (auto& value : c.calls) value = 0;
+        for (auto& value : c.cycles) value = 0;
+        for (auto& histogram : c.histogram) {
+          for (auto& value : histogram) value = 0;
+        }
+        for (auto& value : c.number) value = 0;
+        for (auto& value : c.number_calls) value = 0;
+        c.first_use = c.last_use = 0;
+      }
+    }
+  });
+  return absl::OkStatus();
+}
+
+void HypercallCore::Symbolize(const Symbolizer& symbolizer) {
+  std::vector<std::pair<Site*, uint64_t>> unnamed;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (auto& site : sites_) {
+      if (site->symbol.empty()) unnamed.emplace_back(site.get(), site->gva);
+    }
+  }
+  for (auto& [site, gva] : unnamed) {
+    std::string symbol = symbolizer(gva);
+    if (symbol.empty()) continue;
+    // Fields of a record change only while no vCPU executes.
+    engine_.RunExclusive([&] {
+      absl::MutexLock lock(&mutex_);
+      site->symbol = std::move(symbol);
+      Publish(site);
+    });
+  }
+}
+
+void HypercallCore::Reset() {
+  engine_.RunExclusive([&] {
+    absl::MutexLock lock(&mutex_);
+    for (auto& site : sites_) {
+      Unpatch(site.get());
+      site->contiguous = true;
+      if (site->state != SiteState::kRetired) MoveTo(site.get(), SiteState::kRetired, Reason::kReset, kNoVcpu);
+    }
+    direct_.clear();
+    has_direct_ = false;
+  });
+  Notify();
+}
+
+// ---- What guests ask for themselves ----
+
+bool HypercallCore::RegisterDirectSites(uint64_t start, uint64_t length) {
+  constexpr size_t kMaxRanges = 64;
+  if (length == 0 || start + length < start) return false;
+  absl::MutexLock lock(&mutex_);
+  if (direct_.size() >= kMaxRanges) return false;
+  direct_.push_back({start, start + length});
+  has_direct_ = true;
+  return true;
+}
+
+bool HypercallCore::LimitTechnique(uint64_t technique) {
+  if (technique < static_cast<uint64_t>(Technique::kEmulate) || technique > static_cast<uint64_t>(Technique::kLinked)) return false;
+  Policy wanted = policy();
+  wanted.limit = static_cast<Technique>(technique);
+  return SetPolicy(wanted).ok();
+}
+
+}  // namespace trapline::hypercall

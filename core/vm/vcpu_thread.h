@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// One vCPU: its thread, its run loop, and what its engine may ask of the rest of the VM.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "core/base/vm_clock.h"
+#include "core/engine/engine.h"
+#include "core/hypercall/hypercall_core.h"
+#include "core/hypercall/pv_clock.h"
+#include "core/machine/platform/platform.h"
+#include "core/vm/doorbell.h"
+#include "core/vm/run_gate.h"
+
+namespace trapline::vm {
+
+// What all vCPU threads of a VM share; everything outlives the threads.
+struct VcpuShared {
+  RunGate& gate;
+  base::VmClock& clock;
+  machine::Platform& platform;
+  hypercall::ServiceHost& services;
+  const std::unique_ptr<hypercall::HypercallCore>& hypercalls;  // made after the threads, before they run
+  // A vCPU cannot go on: triple fault (failure empty) or an engine failure. Called on its thread.
+  std::function<void(uint32_t vcpu, const std::string& failure)> on_dead;
+};
+
+// Construct, then SetVcpu, then Launch. Ring, Init and Startup may come from any thread; registers() and the
+// activity belong to whoever has the gate closed.
+class VcpuThread final : public engine::VcpuHost {
+ public:
+  VcpuThread(uint32_t index, VcpuShared shared);
+  ~VcpuThread() override;
+
+  void SetVcpu(std::unique_ptr<engine::Vcpu> vcpu) { vcpu_ = std::move(vcpu); }
+  engine::Vcpu& vcpu() { return *vcpu_; }
+  void Launch();
+  // Waits for the thread to end; the gate must have been dismantled.
+  void Join();
+
+  // Puts the vCPU at the start of its life: the boot processor with these registers, any other waiting for a start-up IPI.
+  // The gate is closed.
+  void Prepare(const x86::Registers* boot_registers);
+
+  // Makes the thread leave the gate soon. Any thread.
+  void Nudge();
+  // An interrupt may wait for this vCPU. Any thread.
+  void Attend();
+  // Ends a HLT without an interrupt (KVM_HC_KICK_CPU). Any thread.
+  void Unhalt();
+  // INIT and start-up IPIs. Any thread.
+  void Init();
+  void Startup(uint8_t sipi_vector);
+
+  // engine::VcpuHost
+  uint64_t ReadMmio(uint64_t gpa, unsigned size) override;
+  void WriteMmio(uint64_t gpa, unsigned size, uint64_t value) override;
+  uint32_t ReadPort(uint16_t port, unsigned size) override;
+  void WritePort(uint16_t port, unsigned size, uint32_t value) override;
+  bool ReadMsr(uint32_t index, uint64_t* value) override;
+  bool WriteMsr(uint32_t index, uint64_t value) override;
+  std::optional<engine::CpuidLeaf> HypervisorCpuid(uint32_t leaf) override;
+  bool InterruptPending() override;
+  std::optional<uint8_t> AcknowledgeInterrupt() override;
+  bool TakeNmi() override;
+  uint8_t ReadTaskPriority() override;
+  void WriteTaskPriority(uint8_t priority) override;
+  uint64_t Tsc() override { return shared_.clock.Ticks(); }
+  engine::HypercallOutcome OnHypercallInterrupt(engine::HypercallFrame& frame,
+                                                uint64_t gpa) override;
+  void* ResolveLinkedSite(uint64_t gpa) override;
+  engine::HypercallOutcome OnLinkedHypercall(void* site, engine::HypercallFrame& frame) override;
+  void BeforeShadowedWrite(uint64_t gpa, uint64_t size) override;
+  void OverlayOriginal(uint64_t gpa, std::span<std::byte> bytes, bool fetch) override;
+
+ private:
+  enum class Activity { kWaitForStartup, kRunning, kHalted, kDead };
+  static constexpr int kNoStartup = -1;
+
+  void Main();
+  void Step();
+  void TakeInitAndStartup();
+  void HandleExit(const engine::Exit& exit);
+  void HandleTrap(const engine::Exit::Trap& trap);
+
+  const uint32_t index_;
+  VcpuShared shared_;
+  std::unique_ptr<engine::Vcpu> vcpu_;
+  Activity activity_ = Activity::kWaitForStartup;
+  Doorbell doorbell_;
+  hypercall::PvClock pv_clock_;
+  std::atomic<bool> unhalted_{false};
+  std::atomic<bool> init_pending_{false};
+  std::atomic<int> startup_vector_{kNoStartup};
+  std::thread thread_;
+};
+
+}  // namespace trapline::vm

@@ -1,0 +1,548 @@
+// SPDX-License-Identifier: Apache-2.0
+// The VM's composition and its moves.
+//
+// Who may do what when. vCPU threads run the guest inside the gate (run_gate.h). A move of the API's is made on its caller's thread; move_busy_
+// lets one in at a time and answers the others ABORTED. What the guest asks for itself (reset, power-off, exit, triple
+// fault) arrives on a vCPU's or the timer's thread, which must not wait for the gate it is inside of; so it is queued for the supervisor
+// thread. Both make their transitions under transition_mutex_, with the gate closed.
+#include "core/vm/vm.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstring>
+#include <deque>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "core/base/log.h"
+#include "core/base/unique_fd.h"
+#include "core/engine/engine.h"
+#include "core/machine/loader/image.h"
+#include "core/machine/memory/guest_memory.h"
+#include "core/machine/platform/platform.h"
+#include "core/vm/disassembler.h"
+#include "core/vm/lifecycle.h"
+#include "core/vm/run_gate.h"
+#include "core/vm/symbols.h"
+#include "core/vm/vcpu_thread.h"
+#include "core/x86/flags.h"
+#include "core/x86/paging.h"
+
+namespace trapline::vm {
+namespace {
+
+constexpr uint64_t kMaxRead = uint64_t{16} << 20;
+constexpr uint32_t kMaxInstructions = 1000;
+constexpr uint64_t kLongestInstruction = 15;
+
+absl::Status FieldError(absl::string_view field, const absl::Status& status) {
+  absl::Status error(status.code(), status.message());
+  error.SetPayload("trapline/field", absl::Cord(field));
+  return error;
+}
+absl::Status FieldError(absl::string_view field, absl::string_view message) {
+  return FieldError(field, absl::InvalidArgumentError(message));
+}
+
+// A file of the host's, mapped for reading for as long as the VM may boot from it.
+class ImageFile {
+ public:
+  static absl::StatusOr<ImageFile> Open(const std::string& path) {
+    base::UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd.valid()) return absl::InvalidArgumentError(absl::StrCat(path, ": ", strerror(errno)));
+    struct stat info;
+    if (fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": not a regular file"));
+    }
+    if (info.st_size == 0) return absl::InvalidArgumentError(absl::StrCat(path, ": empty"));
+    ImageFile file;
+    file.bytes_.resize(static_cast<size_t>(info.st_size));
+    size_t done = 0;
+    while (done < file.bytes_.size()) {
+      ssize_t got = pread(fd.get(), file.bytes_.data() + done, file.bytes_.size() - done, static_cast<off_t>(done));
+      if (got <= 0) return absl::InvalidArgumentError(absl::StrCat(path, ": ", got < 0 ? strerror(errno) : "cut short while it was read"));
+      done += static_cast<size_t>(got);
+    }
+    return file;
+  }
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+absl::Status CheckConfig(const VmConfig& config) {
+  if (config.vcpus < 1 || config.vcpus > kMaxVcpus) {
+    return FieldError("vcpus", absl::StrCat(config.vcpus, ": must be 1 to ", kMaxVcpus));
+  }
+  if (config.memory_bytes < kMinMemoryBytes || config.memory_bytes > kMaxMemoryBytes || config.memory_bytes % x86::kPageSize) {
+    return FieldError("memory_bytes", absl::StrCat(config.memory_bytes, ": must be a multiple of 4096 between ", kMinMemoryBytes, " and ", kMaxMemoryBytes));
+  }
+  if (config.engine == EngineKind::kDirect || config.engine == EngineKind::kKvm) {
+    return FieldError("engine", absl::UnimplementedError("this engine does not exist yet; soft does, and auto takes it"));
+  }
+  return absl::OkStatus();
+}
+
+class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall::PhysicalMemory {
+ public:
+  VmImpl(const VmConfig& config, Observer observer) : config_(config), observer_(std::move(observer)) {}
+  ~VmImpl() override;
+  absl::Status Build();
+
+  absl::Status Start() override;
+  absl::Status Pause() override;
+  absl::Status Resume() override;
+  absl::Status Reset() override;
+  absl::StatusOr<StopOutcome> Stop(StopMode mode, absl::Duration grace) override;
+
+  State state() const override {
+    absl::MutexLock lock(&state_mutex_);
+    return state_;
+  }
+  std::string state_reason() const override {
+    absl::MutexLock lock(&state_mutex_);
+    return reason_;
+  }
+  const VmConfig& config() const override { return config_; }
+  EngineKind engine() const override { return EngineKind::kSoft; }
+  int exit_status() const override {
+    absl::MutexLock lock(&state_mutex_);
+    return exit_status_;
+  }
+
+  absl::Status WriteConsole(std::string_view bytes) override;
+  absl::StatusOr<x86::Registers> ReadRegisters(uint32_t vcpu) override;
+  absl::StatusOr<std::vector<std::byte>> ReadPhysical(uint64_t gpa, uint64_t size) override;
+  absl::StatusOr<std::vector<std::byte>> ReadLinear(uint32_t vcpu, uint64_t gva, uint64_t size) override;
+  absl::StatusOr<std::vector<Instruction>> Disassemble(uint32_t vcpu, uint64_t gva, uint32_t count) override;
+  std::string Symbolize(uint64_t gva) override { return symbols_.Find(gva); }
+  hypercall::HypercallCore& hypercalls() override { return *hypercalls_; }
+  uint64_t instructions_retired() const override;
+
+ private:
+  // A request of the guest's, or of its death.
+  struct Request {
+    EventKind kind;
+    std::string reason;
+    int exit_status = -1;
+  };
+  class BusyGuard;
+
+  // --- hypercall::ServiceHost, PhysicalMemory ---
+  bool KickVcpu(uint32_t apic_id) override;
+  bool SendInterrupt(uint32_t apic_id, bool nmi, uint8_t vector) override;
+  bool ReadGuest(uint64_t gpa, std::span<std::byte> bytes) override { return memory_->Read(gpa, bytes).ok(); }
+  bool WriteGuest(uint64_t gpa, std::span<const std::byte> bytes) override { return memory_->Write(gpa, bytes).ok(); }
+  uint64_t Ticks() override { return clock_.Ticks(); }
+  uint64_t Nanoseconds() override { return clock_.Nanoseconds(); }
+  void ConsoleOutput(std::string_view bytes) override { observer_.on_console_output(bytes); }
+  void Shutdown(uint32_t status) override { Ask({EventKind::kGuestExit, absl::StrCat("the guest shut down with ", status), static_cast<int>(status << 1 | 1)}); }
+  std::byte* Find(uint64_t gpa, uint64_t size) override { return memory_->Find(gpa, size); }
+
+  machine::PlatformObserver PlatformCallbacks();
+  absl::Status LoadImages();
+  void NudgeAll();
+  void CloseGate() {
+    gate_.Close([this] { NudgeAll(); });
+  }
+  void SetState(State state, EventKind kind, std::string reason, int exit_status = -1);
+  absl::Status BeginMove(Move move);
+  // With the gate closed: from here on the guest runs, or does not.
+  void LetRun();
+  void HaltForGood(State state, EventKind kind, const std::string& reason, int exit_status);
+  absl::Status Reboot();
+
+  void Ask(Request request);
+  void Supervise();
+  void Handle(const Request& request);
+
+  const VmConfig config_;
+  const Observer observer_;
+  base::VmClock clock_;
+  RunGate gate_;
+  std::unique_ptr<machine::GuestMemory> memory_;
+  ImageFile kernel_, initrd_;
+  x86::Registers boot_registers_;
+  SymbolTable symbols_;
+  std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<machine::Platform> platform_;
+  std::vector<std::unique_ptr<VcpuThread>> vcpus_;
+  std::unique_ptr<hypercall::HypercallCore> hypercalls_;
+
+  std::atomic<bool> move_busy_{false};
+  absl::Mutex transition_mutex_;  // before the gate, before state_mutex_
+  bool gate_open_ ABSL_GUARDED_BY(transition_mutex_) = false;
+  bool fresh_ ABSL_GUARDED_BY(transition_mutex_) = true;  // images are loaded, nothing has run
+
+  mutable absl::Mutex state_mutex_;
+  State state_ ABSL_GUARDED_BY(state_mutex_) = State::kCreated;
+  std::string reason_ ABSL_GUARDED_BY(state_mutex_);
+  int exit_status_ ABSL_GUARDED_BY(state_mutex_) = -1;
+
+  absl::Mutex requests_mutex_;
+  std::deque<Request> requests_ ABSL_GUARDED_BY(requests_mutex_);
+  bool ending_ ABSL_GUARDED_BY(requests_mutex_) = false;
+  std::thread supervisor_;
+};
+
+// Lets one move in at a time.
+class VmImpl::BusyGuard {
+ public:
+  explicit BusyGuard(std::atomic<bool>& busy) : busy_(busy), mine_(!busy.exchange(true)) {}
+  ~BusyGuard() {
+    if (mine_) busy_ = false;
+  }
+  absl::Status status() const {
+    return mine_ ? absl::OkStatus() : absl::AbortedError("another move of this VM is under way; try again when it is done");
+  }
+
+ private:
+  std::atomic<bool>& busy_;
+  const bool mine_;
+};
+
+// ---- Construction ----
+
+machine::PlatformObserver VmImpl::PlatformCallbacks() {
+  machine::PlatformObserver callbacks;
+  callbacks.on_attention = [this](uint32_t vcpu) {
+    if (vcpu < vcpus_.size()) vcpus_[vcpu]->Attend();
+  };
+  callbacks.on_init = [this](uint32_t vcpu) {
+    if (vcpu == 0) {
+      Ask({EventKind::kGuestReset, "INIT of the boot processor"});
+    } else {
+      vcpus_[vcpu]->Init();
+    }
+  };
+  callbacks.on_startup = [this](uint32_t vcpu, uint8_t vector) { vcpus_[vcpu]->Startup(vector); };
+  callbacks.on_reset = [this](std::string_view by) { Ask({EventKind::kGuestReset, absl::StrCat("reset by ", std::string(by))}); };
+  callbacks.on_power_off = [this] { Ask({EventKind::kGuestPowerOff, "the guest switched itself off"}); };
+  callbacks.on_debug_exit = [this](uint32_t value) {
+    Ask({EventKind::kGuestExit, absl::StrCat("the guest wrote ", value, " to the debug-exit port"), static_cast<int>(value << 1 | 1)});
+  };
+  callbacks.on_console_output = observer_.on_console_output;
+  return callbacks;
+}
+
+absl::Status VmImpl::Build() {
+  if (auto status = CheckConfig(config_); !status.ok()) return status;
+  auto kernel = ImageFile::Open(config_.kernel_path);
+  if (!kernel.ok()) return FieldError("kernel", kernel.status());
+  kernel_ = *std::move(kernel);
+  if (!config_.initrd_path.empty()) {
+    auto initrd = ImageFile::Open(config_.initrd_path);
+    if (!initrd.ok()) return FieldError("initrd", initrd.status());
+    initrd_ = *std::move(initrd);
+  }
+  auto memory = machine::GuestMemory::Create(config_.memory_bytes);
+  if (!memory.ok()) return FieldError("memory_bytes", memory.status());
+  memory_ = *std::move(memory);
+  if (auto status = LoadImages(); !status.ok()) return status;
+
+  auto stats = hypercall::StatsFile::Create(config_.stats_path, config_.vcpus);
+  if (!stats.ok()) return stats.status();
+  std::vector<engine::RamRegion> ram;
+  for (const machine::RamRegion& region : memory_->regions()) ram.push_back({region.gpa, region.size, region.host});
+  auto engine = engine::CreateSoftEngine(ram, {config_.vcpus, clock_.frequency()});
+  if (!engine.ok()) return engine.status();
+  engine_ = *std::move(engine);
+  platform_ = std::make_unique<machine::Platform>(config_.vcpus, clock_, PlatformCallbacks());
+  auto on_dead = [this](uint32_t vcpu, const std::string& failure) {
+    Ask({EventKind::kTripleFault, failure.empty() ? absl::StrCat("triple fault on vCPU ", vcpu) : absl::StrCat("vCPU ", vcpu, ": ", failure)});
+  };
+  for (uint32_t i = 0; i < config_.vcpus; ++i) {
+    vcpus_.push_back(std::make_unique<VcpuThread>(i, VcpuShared{gate_, clock_, *platform_, *this, hypercalls_, on_dead}));
+    auto vcpu = engine_->CreateVcpu(i, *vcpus_.back());
+    if (!vcpu.ok()) return vcpu.status();
+    vcpus_.back()->SetVcpu(*std::move(vcpu));
+  }
+  hypercalls_ = std::make_unique<hypercall::HypercallCore>(*engine_, *this, *this, *std::move(stats), config_.policy, observer_.on_site_event);
+  for (auto& vcpu : vcpus_) vcpu->Launch();
+  supervisor_ = std::thread([this] { Supervise(); });
+  return absl::OkStatus();
+}
+
+VmImpl::~VmImpl() {
+  {
+    absl::MutexLock lock(&requests_mutex_);
+    ending_ = true;
+  }
+  if (supervisor_.joinable()) supervisor_.join();
+  gate_.Dismantle();
+  for (auto& vcpu : vcpus_) vcpu->Nudge();
+  for (auto& vcpu : vcpus_) vcpu->Join();
+}
+
+absl::Status VmImpl::LoadImages() {
+  auto loaded = machine::LoadImage(*memory_, {kernel_.bytes(), initrd_.bytes(), config_.command_line, config_.vcpus});
+  if (!loaded.ok()) {
+    absl::string_view message = loaded.status().message();
+    absl::string_view field = message.substr(0, 6) == "initrd"         ? "initrd"
+                              : message.substr(0, 7) == "command" ? "command_line"
+                                                                  : "kernel";
+    return FieldError(field, loaded.status());
+  }
+  boot_registers_ = loaded->boot_registers;
+  symbols_.Set(std::move(loaded->symbols));
+  return absl::OkStatus();
+}
+
+// ---- Moves ----
+
+void VmImpl::NudgeAll() {
+  for (auto& vcpu : vcpus_) vcpu->Nudge();
+}
+
+void VmImpl::SetState(State state, EventKind kind, std::string reason, int exit_status) {
+  {
+    absl::MutexLock lock(&state_mutex_);
+    state_ = state;
+    reason_ = reason;
+    if (kind == EventKind::kGuestExit) exit_status_ = exit_status;
+    if (kind == EventKind::kStarted) exit_status_ = -1;
+  }
+  if (observer_.on_event) observer_.on_event({kind, state, std::move(reason), exit_status});
+}
+
+void VmImpl::LetRun() {
+  clock_.Start();
+  platform_->OnClockChanged();
+  gate_open_ = true;
+  gate_.Open();
+}
+
+absl::Status VmImpl::Reboot() {
+  platform_->Reset();
+  hypercalls_->Reset();
+  if (!fresh_) {
+    if (auto status = memory_->Clear(); !status.ok()) return status;
+    engine_->InvalidateCode(0, ~uint64_t{0});
+    if (auto status = LoadImages(); !status.ok()) return status;
+  }
+  fresh_ = false;
+  for (size_t i = 0; i < vcpus_.size(); ++i) vcpus_[i]->Prepare(i == 0 ? &boot_registers_ : nullptr);
+  return absl::OkStatus();
+}
+
+absl::Status VmImpl::Start() {
+  BusyGuard busy(move_busy_);
+  if (!busy.status().ok()) return busy.status();
+  absl::MutexLock lock(&transition_mutex_);
+  if (auto status = CheckMove(Move::kStart, state()); !status.ok()) return status;
+  if (auto status = Reboot(); !status.ok()) return status;
+  SetState(State::kRunning, EventKind::kStarted, "started");
+  LetRun();
+  return absl::OkStatus();
+}
+
+absl::Status VmImpl::Pause() {
+  BusyGuard busy(move_busy_);
+  if (!busy.status().ok()) return busy.status();
+  absl::MutexLock lock(&transition_mutex_);
+  if (auto status = CheckMove(Move::kPause, state()); !status.ok()) return status;
+  CloseGate();
+  gate_open_ = false;
+  clock_.Stop();
+  platform_->OnClockChanged();
+  SetState(State::kPaused, EventKind::kPaused, "paused");
+  return absl::OkStatus();
+}
+
+absl::Status VmImpl::Resume() {
+  BusyGuard busy(move_busy_);
+  if (!busy.status().ok()) return busy.status();
+  absl::MutexLock lock(&transition_mutex_);
+  if (auto status = CheckMove(Move::kResume, state()); !status.ok()) return status;
+  SetState(State::kRunning, EventKind::kResumed, "resumed");
+  LetRun();
+  return absl::OkStatus();
+}
+
+absl::Status VmImpl::Reset() {
+  BusyGuard busy(move_busy_);
+  if (!busy.status().ok()) return busy.status();
+  absl::MutexLock lock(&transition_mutex_);
+  if (auto status = CheckMove(Move::kReset, state()); !status.ok()) return status;
+  if (gate_open_) CloseGate();
+  gate_open_ = false;
+  if (auto status = Reboot(); !status.ok()) return status;
+  SetState(State::kRunning, EventKind::kReset, "reset on request");
+  LetRun();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<StopOutcome> VmImpl::Stop(StopMode mode, absl::Duration grace) {
+  BusyGuard busy(move_busy_);
+  if (!busy.status().ok()) return busy.status();
+  auto over = [this] {
+    absl::MutexLock lock(&state_mutex_);
+    return state_ != State::kRunning && state_ != State::kPaused;
+  };
+  if (over() && state() != State::kCreated) return StopOutcome::kAlreadyStopped;
+  if (mode == StopMode::kGraceful && state() == State::kRunning) {
+    platform_->PowerButton();
+    absl::MutexLock lock(&state_mutex_);
+    auto gone = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_mutex_) {
+      return state_ != State::kRunning && state_ != State::kPaused;
+    };
+    if (state_mutex_.AwaitWithTimeout(absl::Condition(&gone), grace)) return StopOutcome::kGuestStopped;
+  }
+  absl::MutexLock lock(&transition_mutex_);
+  if (over() && state() != State::kCreated) return StopOutcome::kGuestStopped;
+  HaltForGood(State::kStopped, EventKind::kStopped, "stopped on request", -1);
+  return StopOutcome::kForced;
+}
+
+void VmImpl::HaltForGood(State state, EventKind kind, const std::string& reason, int exit_status) {
+  if (gate_open_) CloseGate();
+  gate_open_ = false;
+  clock_.Stop();
+  platform_->OnClockChanged();
+  SetState(state, kind, reason, exit_status);
+  if (kind == EventKind::kGuestExit || kind == EventKind::kGuestPowerOff) SetState(state, EventKind::kStopped, reason);
+  if (kind == EventKind::kTripleFault) SetState(state, EventKind::kFailed, reason);
+}
+
+// ---- What the guest asks for ----
+
+void VmImpl::Ask(Request request) {
+  absl::MutexLock lock(&requests_mutex_);
+  requests_.push_back(std::move(request));
+}
+
+void VmImpl::Supervise() {
+  for (;;) {
+    Request request;
+    {
+      absl::MutexLock lock(&requests_mutex_);
+      auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(requests_mutex_) { return ending_ || !requests_.empty(); };
+      requests_mutex_.Await(absl::Condition(&ready));
+      if (ending_) return;
+      request = std::move(requests_.front());
+      requests_.pop_front();
+    }
+    Handle(request);
+  }
+}
+
+void VmImpl::Handle(const Request& request) {
+  absl::MutexLock lock(&transition_mutex_);
+  if (state() != State::kRunning) return;  // something else ended this boot already
+  if (request.kind != EventKind::kGuestReset) {
+    bool failed = request.kind == EventKind::kTripleFault;
+    HaltForGood(failed ? State::kFailed : State::kStopped, request.kind, request.reason, request.exit_status);
+    return;
+  }
+  CloseGate();
+  gate_open_ = false;
+  {
+    // What other vCPUs asked for before they stood still belongs to the boot that is over.
+    absl::MutexLock requests(&requests_mutex_);
+    requests_.clear();
+  }
+  if (auto status = Reboot(); !status.ok()) {
+    SetState(State::kFailed, EventKind::kFailed, absl::StrCat("cannot reboot: ", status.message()));
+    return;
+  }
+  SetState(State::kRunning, EventKind::kGuestReset, request.reason);
+  LetRun();
+}
+
+// ---- Services ----
+
+bool VmImpl::KickVcpu(uint32_t apic_id) {
+  if (apic_id >= vcpus_.size()) return false;
+  vcpus_[apic_id]->Unhalt();
+  return true;
+}
+
+bool VmImpl::SendInterrupt(uint32_t apic_id, bool nmi, uint8_t vector) {
+  return platform_->SendTo(apic_id, nmi ? machine::DeliveryMode::kNmi : machine::DeliveryMode::kFixed, vector);
+}
+
+// ---- Looking in ----
+
+absl::Status VmImpl::WriteConsole(std::string_view bytes) {
+  size_t taken = platform_->WriteConsole(bytes);
+  if (taken == bytes.size()) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat("the guest has not read its console: ", bytes.size() - taken, " of ", bytes.size(), " bytes were dropped"));
+}
+
+absl::StatusOr<x86::Registers> VmImpl::ReadRegisters(uint32_t vcpu) {
+  if (vcpu >= vcpus_.size()) return absl::OutOfRangeError(absl::StrCat("vCPU ", vcpu, ": the VM has ", vcpus_.size()));
+  CloseGate();
+  x86::Registers registers = vcpus_[vcpu]->vcpu().GetRegisters();
+  gate_.Open();
+  return registers;
+}
+
+absl::StatusOr<std::vector<std::byte>> VmImpl::ReadPhysical(uint64_t gpa, uint64_t size) {
+  if (size > kMaxRead) return absl::InvalidArgumentError(absl::StrCat("size: at most ", kMaxRead, " bytes at a time"));
+  std::vector<std::byte> bytes(size);
+  auto status = memory_->Read(gpa, bytes);
+  if (!status.ok()) return status;
+  return bytes;
+}
+
+absl::StatusOr<std::vector<std::byte>> VmImpl::ReadLinear(uint32_t vcpu, uint64_t gva, uint64_t size) {
+  if (vcpu >= vcpus_.size()) return absl::OutOfRangeError(absl::StrCat("vCPU ", vcpu, ": the VM has ", vcpus_.size()));
+  if (size > kMaxRead) return absl::InvalidArgumentError(absl::StrCat("size: at most ", kMaxRead, " bytes at a time"));
+  std::vector<std::byte> bytes(size);
+  CloseGate();
+  absl::Status status;
+  for (uint64_t done = 0; done < size && status.ok();) {
+    uint64_t at = gva + done;
+    uint64_t piece = std::min(size - done, x86::kPageSize - (at & x86::kPageMask));
+    auto gpa = vcpus_[vcpu]->vcpu().Translate(at);
+    status = gpa.ok() ? memory_->Read(*gpa, std::span(bytes).subspan(done, piece)) : gpa.status();
+    done += piece;
+  }
+  gate_.Open();
+  if (!status.ok()) return status;
+  return bytes;
+}
+
+absl::StatusOr<std::vector<Instruction>> VmImpl::Disassemble(uint32_t vcpu, uint64_t gva, uint32_t count) {
+  count = std::min(count, kMaxInstructions);
+  auto registers = ReadRegisters(vcpu);
+  if (!registers.ok()) return registers.status();
+  uint64_t size = count * kLongestInstruction;
+  auto bytes = ReadLinear(vcpu, gva, size);
+  if (!bytes.ok()) {
+    // Perhaps the page behind is not mapped: what is left of this one will do.
+    size = std::min(size, x86::kPageSize - (gva & x86::kPageMask));
+    bytes = ReadLinear(vcpu, gva, size);
+  }
+  if (!bytes.ok()) return bytes.status();
+  uint16_t attributes = registers->segment[x86::kCs].attributes;
+  bool is_64 = (registers->efer & x86::efer::kLma) && (attributes & x86::segment_attribute::kLong);
+  unsigned bits = is_64 ? 64 : attributes & x86::segment_attribute::kDefault32 ? 32 : 16;
+  auto instructions = DisassembleBytes(*bytes, gva, bits, count);
+  for (Instruction& instruction : instructions) instruction.symbol = Symbolize(instruction.address);
+  return instructions;
+}
+
+uint64_t VmImpl::instructions_retired() const {
+  uint64_t sum = 0;
+  for (auto& vcpu : vcpus_) sum += vcpu->vcpu().instructions_retired();
+  return sum;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Vm>> Vm::Create(const VmConfig& config, Observer observer) {
+  if (!observer.on_console_output) observer.on_console_output = [](std::string_view) {};
+  auto vm = std::make_unique<VmImpl>(config, std::move(observer));
+  if (auto status = vm->Build(); !status.ok()) return status;
+  return vm;
+}
+
+}  // namespace trapline::vm
