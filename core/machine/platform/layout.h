@@ -16,6 +16,7 @@ constexpr uint16_t kRtc = 0x70, kRtcPorts = 2;
 constexpr uint16_t kSystemControlA = 0x92;  // A20, fast reset
 constexpr uint16_t kDebugExit = 0xf4, kDebugExitPorts = 4;
 constexpr uint16_t kCom1 = 0x3f8, kUartPorts = 8;
+constexpr uint16_t kPciAddress = 0xcf8;  // there is no PCI; guests look all the same
 constexpr uint16_t kResetControl = 0xcf9;
 constexpr uint16_t kPm1Event = 0x600, kPm1Control = 0x604, kPmTimer = 0x608, kPmPorts = 12;
 

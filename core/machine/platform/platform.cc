@@ -133,6 +133,8 @@ void Platform::WritePort(uint32_t, uint16_t port, unsigned size, uint32_t value)
     observer_.on_debug_exit(value);
     return;
   }
+  // The reset register lies inside the PCI address register, which is written as a double word.
+  if (In(port, layout::kPciAddress, 4) && size == 4) return;
   for (unsigned i = 0; i < size; ++i) {
     WritePortByte(static_cast<uint16_t>(port + i), static_cast<uint8_t>(value >> (8 * i)));
   }

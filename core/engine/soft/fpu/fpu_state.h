@@ -32,6 +32,13 @@ struct alignas(16) FpuState {
   Xmm xmm[16] = {};
   uint8_t rest[96] = {};
 
+  // What every MMX instruction but EMMS does besides its work: TOP is zero and all registers are in use. st[] then lies as the
+  // MMX registers do.
+  void EnterMmx() {
+    status &= 0xc7ff;
+    tags = 0xff;
+  }
+
   // The image as a whole.
   void Save(std::span<std::byte, 512> image) const { std::memcpy(image.data(), this, 512); }
   void Load(std::span<const std::byte, 512> image) { std::memcpy(this, image.data(), 512); }

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// x87 and MMX, by the host with the whole state loaded (host_code.h).
+//
+// The guest's own control word is in force while its instruction runs, so an unmasked exception only leaves ES set in the status word; the
+// next waiting instruction finds that here, before the host could.
+#include <array>
+
+#include "core/engine/soft/fpu/bind.h"
+#include "core/engine/soft/fpu/encoding.h"
+#include "core/engine/soft/fpu/host_code.h"
+
+namespace trapline::engine::soft {
+namespace {
+
+constexpr size_t kLargestOperand = 128;  // FNSAVE's 108 bytes
+
+// What an Op needs beyond its common fields, packed into imm.
+enum Trait : uint64_t {
+  kReads = 1, kWrites = 2, kWaits = 4, kMmx = 8, kSse = 16, kControl = 32, kSetsFlags = 64, kToGeneral = 128, kFromGeneral = 256,
+  kWide = 512,  // the general register is of 64 bits
+};
+constexpr unsigned kOpcodeShift = 16;  // the x87 opcode above the traits
+
+const Op* Run(Cpu& cpu, const Op* op) {
+  uint64_t traits = op->imm;
+  if (traits & kSse) {
+    CheckSse(cpu);
+  } else if (traits & kMmx) {
+    CheckMmx(cpu);
+  } else {
+    CheckX87(cpu);
+  }
+  if (traits & kWaits) CheckPending(cpu);
+
+  alignas(16) std::array<std::byte, kLargestOperand> buffer{};
+  uint64_t linear = 0;
+  if (op->flags & kOpMemory) {
+    unsigned size = op->operand_size;
+    if (traits & kWrites) {
+      linear = cpu.AddressForWrite(op, size);
+      cpu.ProbeWrite(linear, size);
+    } else {
+      linear = cpu.Address(op, size);
+    }
+    if (traits & kReads) cpu.ReadLinear(linear, buffer.data(), size);
+  } else if (traits & kFromGeneral) {
+    uint64_t value = cpu.Get<uint64_t>(op->rm);
+    std::memcpy(buffer.data(), &value, sizeof value);
+  }
+
+  auto code = reinterpret_cast<FullCode>(reinterpret_cast<uintptr_t>(op->aux));
+  uint64_t rip = cpu.fpu.instruction_pointer, data = cpu.fpu.data_pointer;
+  uint16_t opcode = cpu.fpu.opcode;
+  HostResult result = code(&cpu.fpu, buffer.data(), cpu.r[x86::kRax]);
+  // The host's own addresses are none of the guest's business.
+  bool notes = !(traits & (kControl | kMmx | kSse));
+  cpu.fpu.instruction_pointer = notes ? cpu.RipOf(op) : rip;
+  cpu.fpu.data_pointer = notes && (op->flags & kOpMemory) ? linear : data;
+  cpu.fpu.opcode = notes ? static_cast<uint16_t>(op->imm >> kOpcodeShift) : opcode;
+
+  if (traits & kSetsFlags) cpu.lazy.SetKnown(result.flags);
+  if (traits & kToGeneral) {
+    cpu.Set<uint64_t>(op->reg, traits & kWide ? result.rax : static_cast<uint32_t>(result.rax));
+  }
+  if ((op->flags & kOpMemory) && (traits & kWrites)) {
+    cpu.WriteLinear(linear, buffer.data(), op->operand_size);
+    return cpu.Next(op);
+  }
+  return op + 1;
+}
+
+bool WaitsNot(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_FNINIT: case ZYDIS_MNEMONIC_FNCLEX: case ZYDIS_MNEMONIC_FNSTSW: case ZYDIS_MNEMONIC_FNSTCW:
+    case ZYDIS_MNEMONIC_FNSTENV: case ZYDIS_MNEMONIC_FNSAVE: return true;
+    default: return false;
+  }
+}
+// MOVD and MOVQ from an MMX register to a general one.
+const Op* MmxToGeneral(Cpu& cpu, const Op* op) {
+  CheckMmx(cpu);
+  CheckPending(cpu);
+  uint64_t value = cpu.fpu.st[op->reg].mantissa;
+  cpu.fpu.EnterMmx();
+  cpu.Set<uint64_t>(op->rm, op->imm ? value : static_cast<uint32_t>(value));
+  return op + 1;
+}
+bool BindMmxToGeneral(const Instruction& in, Op& op) {
+  op.imm = in.Size(0) == 8;
+  op.reg = in.info.raw.modrm.reg;
+  op.run = MmxToGeneral;
+  return true;
+}
+
+bool IsControl(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_FLDCW: case ZYDIS_MNEMONIC_FLDENV: case ZYDIS_MNEMONIC_FRSTOR: return true;
+    default: return WaitsNot(mnemonic);
+  }
+}
+
+}  // namespace
+
+bool BindFull(const Instruction& in, Op& op) {
+  auto set = in.info.meta.isa_set;
+  bool x87 = set == ZYDIS_ISA_SET_X87 || set == ZYDIS_ISA_SET_FCMOV;
+  uint64_t traits = 0;
+  if (set == ZYDIS_ISA_SET_PENTIUMMMX) traits |= kMmx;
+  if (!x87 && !(traits & kMmx)) {
+    // SSE's own MMX instructions need no OSFXSR unless an XMM register takes part.
+    bool xmm = false;
+    for (unsigned i = 0; i < in.operands.size(); ++i) {
+      xmm = xmm || (in.IsRegister(i) && ZydisRegisterGetClass(in.operands[i].reg.value) == ZYDIS_REGCLASS_XMM);
+    }
+    traits |= xmm ? kSse : kMmx;
+  }
+  if (!x87 || !WaitsNot(in.mnemonic())) traits |= kWaits;
+  if (x87 && IsControl(in.mnemonic())) traits |= kControl;
+  switch (in.mnemonic()) {
+    case ZYDIS_MNEMONIC_FCOMI: case ZYDIS_MNEMONIC_FCOMIP: case ZYDIS_MNEMONIC_FUCOMI: case ZYDIS_MNEMONIC_FUCOMIP:
+      traits |= kSetsFlags;
+      break;
+    default: break;
+  }
+
+  Reencoding form{.reg = in.info.raw.modrm.reg, .rm = in.info.raw.modrm.rm, .memory = false};
+  if (!x87) {
+    form.reg = static_cast<uint8_t>(form.reg | (in.info.raw.rex.R ? 8 : 0));
+    form.rm = static_cast<uint8_t>(form.rm | (in.info.raw.rex.B ? 8 : 0));
+  }
+  for (unsigned i = 0; i < in.operands.size(); ++i) {
+    const ZydisDecodedOperand& operand = in.operands[i];
+    if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) {
+      if (operand.size / 8 > kLargestOperand) return false;
+      op.operand_size = static_cast<uint8_t>(operand.size / 8);
+      form.memory = true;
+      if (operand.actions & ZYDIS_OPERAND_ACTION_MASK_READ) traits |= kReads;
+      if (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) traits |= kWrites;
+    }
+    if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER || x87) continue;
+    ZydisRegisterClass register_class = ZydisRegisterGetClass(operand.reg.value);
+    bool general = register_class == ZYDIS_REGCLASS_GPR32 || register_class == ZYDIS_REGCLASS_GPR64;
+    if (!general) continue;
+    if (operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG) {
+      traits |= kToGeneral;
+      form.reg = 0;
+    } else if (i == 0) {  // MOVD r, mm: the destination in ModRM.rm
+      return BindMmxToGeneral(in, op);
+    } else {
+      traits |= kFromGeneral;
+      form.memory = true;
+    }
+  }
+  if (traits & kToGeneral && in.IsRegister(0) && ZydisRegisterGetClass(in.operands[0].reg.value) == ZYDIS_REGCLASS_GPR64) {
+    traits |= kWide;
+  }
+  op.aux = reinterpret_cast<const void*>(FullCodeFor(Reencode(in.info, form)));
+  op.imm = traits | static_cast<uint64_t>((in.info.opcode & 7) << 8 | in.info.raw.modrm.mod << 6 |
+                                          in.info.raw.modrm.reg << 3 | in.info.raw.modrm.rm) << kOpcodeShift;
+  op.run = Run;
+  return op.aux != nullptr;
+}
+
+}  // namespace trapline::engine::soft
