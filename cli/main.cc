@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// trapline: the command line of Trapline. Parses, runs the one command chosen, and says how it
+// ended.
+#include <unistd.h>
+
+#include <csignal>
+#include <exception>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
+#include "cli/command.h"
+#include "cli/exit_code.h"
+#include "cli/interrupts.h"
+#include "cli/session.h"
+#include "cli/status.h"
+#include "cli/terminal.h"
+
+namespace trapline::cli {
+namespace {
+
+// What a shell reports for a process that SIGPIPE ended: the reader of our output has gone, and
+// nobody is to be told.
+constexpr int kReaderGone = 128 + SIGPIPE;
+
+constexpr absl::string_view kFooter = R"(
+Exit codes:
+  0 ok   1 error   2 usage   3 not found   4 wrong state   5 daemon unavailable
+  6 denied   7 timeout; 'trapline run' ends with the guest's own exit status
+
+Environment:
+  TRAPLINE_HOST   the daemon, as for --host
+  NO_COLOR        no colour, even on a terminal
+
+Examples:
+  trapline run vmlinuz --initrd initramfs.gz --append 'console=ttyS0' --vcpus 4 --memory 512M
+  trapline vm ls
+  trapline sites ls debian --watch
+  trapline trace debian --min-cycles 10000
+'trapline COMMAND --help' says more about each command.)";
+
+// Whether errors go out as JSON; asked before parsing is known to succeed.
+bool WantsJson(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const absl::string_view argument(argv[i]);
+    const bool next_is_json = i + 1 < argc && absl::string_view(argv[i + 1]) == "json";
+    if ((argument == "-o" || argument == "--output") && next_is_json) return true;
+    if (argument == "-ojson" || argument == "--output=json" || argument == "-o=json") return true;
+  }
+  return false;
+}
+
+int Fail(const absl::Status& status, bool json) {
+  const std::string text =
+      json ? absl::StrCat(StatusAsJson(status), "\n")
+           : absl::StrCat(Paint("trapline:", Colour::kRed, UsesColour(STDERR_FILENO)), " ",
+                          DescribeStatus(status), "\n");
+  (void)WriteAll(STDERR_FILENO, text);
+  return ExitCodeFor(status);
+}
+
+// CLI11 leaves a blank line too many between groups, and none or several at the end.
+std::string HelpText(const CLI::App& root) {
+  std::string text = absl::StrReplaceAll(root.help(), {{"\n\n\n", "\n\n"}});
+  absl::StripTrailingAsciiWhitespace(&text);
+  return text + "\n";
+}
+
+// "trapline vm create": how far the command line was understood.
+std::string UnderstoodPath(const CLI::App& root) {
+  std::string path = "trapline";
+  const CLI::App* app = &root;
+  while (!app->get_subcommands().empty()) {
+    app = app->get_subcommands().front();
+    absl::StrAppend(&path, " ", app->get_name());
+  }
+  return path;
+}
+
+void AddEverything(Commands& commands) {
+  AddRunCommand(commands);
+  AddVmCommands(commands);
+  AddSitesCommands(commands);
+  AddTraceCommand(commands);
+  AddHostCommand(commands);
+  AddBenchCommands(commands);
+  AddCompletionCommand(commands);
+  AddVersionCommand(commands);
+}
+
+int Run(int argc, char** argv) {
+  Interrupts interrupts;  // before any other thread
+  std::signal(
+      SIGPIPE,
+      SIG_IGN);  // a reader that goes away is an error to handle, not the end of `run`'s clean-up
+  CLI::App root(
+      "Runs guests on traplined and shows how their hypercall sites are trapped and patched.",
+      "trapline");
+  root.require_subcommand(0, 1);
+  root.get_formatter()->column_width(34);
+  Commands commands(root);
+  AddEverything(commands);
+  root.footer(std::string(kFooter));
+  const bool json = WantsJson(argc, argv);
+  try {
+    root.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    return WriteAll(STDOUT_FILENO, HelpText(root)).ok() ? kOk : kReaderGone;
+  } catch (const CLI::ParseError& error) {
+    return Fail(WithHint(absl::InvalidArgumentError(error.what()),
+                         absl::StrCat("see '", UnderstoodPath(root), " --help'")),
+                json);
+  }
+  if (!commands.action()) {
+    (void)WriteAll(STDERR_FILENO, HelpText(root));
+    return kUsage;
+  }
+  absl::StatusOr<std::unique_ptr<Session>> session =
+      Session::Open(commands.options(), commands.formats(), interrupts);
+  if (!session.ok()) return Fail(session.status(), json);
+  const absl::StatusOr<int> code = commands.action()(**session);
+  if (code.ok()) return *code;
+  if (absl::IsCancelled(code.status())) return kReaderGone;
+  return Fail(code.status(), json);
+}
+
+}  // namespace
+}  // namespace trapline::cli
+
+int main(int argc, char** argv) {
+  try {
+    return trapline::cli::Run(argc, argv);
+  } catch (const std::exception& error) {  // out of memory, or the like
+    std::cerr << "trapline: " << error.what() << "\n";
+    return trapline::cli::kError;
+  }
+}

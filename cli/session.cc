@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every command works with.
+#include "cli/session.h"
+
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "cli/terminal.h"
+
+namespace trapline::cli {
+namespace {
+
+constexpr int kMaxMessageBytes = 64 << 20;
+
+std::string ChosenHost(const SessionOptions& options) {
+  if (!options.host.empty()) return options.host;
+  const char* host = std::getenv("TRAPLINE_HOST");
+  return host != nullptr && *host != '\0' ? host : DefaultHost();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Session>> Session::Open(const SessionOptions& options,
+                                                       Formats formats, Interrupts& interrupts) {
+  Format format = Format::kTable;
+  if (formats != 0) {
+    const absl::Status status = ParseFormat(options.output, formats, format);
+    if (!status.ok()) return status;
+  }
+  absl::StatusOr<Address> address =
+      ParseAddress(options.remote ? ChosenHost(options) : DefaultHost());
+  if (!address.ok()) return address.status();
+  return std::unique_ptr<Session>(new Session(*std::move(address), absl::Now() + options.timeout,
+                                              Output(format, UsesColour(STDOUT_FILENO)),
+                                              interrupts));
+}
+
+Session::Session(Address address, absl::Time deadline, Output output, Interrupts& interrupts)
+    : address_(std::move(address)), deadline_(deadline), output_(output), interrupts_(interrupts) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // the daemon is on this machine
+  channel_ = grpc::CreateCustomChannel(address_.grpc_target, grpc::InsecureChannelCredentials(),
+                                       arguments);
+  vms_ = v1::Vms::NewStub(channel_);
+  sites_ = v1::Sites::NewStub(channel_);
+  traces_ = v1::Traces::NewStub(channel_);
+  host_ = v1::Host::NewStub(channel_);
+}
+
+std::unique_ptr<grpc::ClientContext> Session::Context(Patience patience) const {
+  auto context = std::make_unique<grpc::ClientContext>();
+  absl::Time deadline = deadline_;
+  if (patience == Patience::kPrompt && deadline == absl::InfiniteFuture()) {
+    deadline = absl::Now() + kPromptDeadline;
+  }
+  if (patience == Patience::kCleanUp) deadline = absl::Now() + kCleanUpDeadline;
+  if (deadline != absl::InfiniteFuture()) context->set_deadline(absl::ToChronoTime(deadline));
+  return context;
+}
+
+absl::Status Session::Explain(const grpc::Status& status) const {
+  const absl::Status failure = FromGrpc(status);
+  // What the daemon itself says carries details; without them it was gRPC on this side that gave
+  // up.
+  const bool unreachable =
+      status.error_code() == grpc::StatusCode::UNAVAILABLE && status.error_details().empty();
+  return unreachable ? ExplainUnreachable(address_, failure) : failure;
+}
+
+std::string NewRequestId() {
+  std::array<char, 16> bytes{};
+  (void)getrandom(bytes.data(), bytes.size(), 0);
+  bytes[6] = static_cast<char>((bytes[6] & 0x0f) | 0x40);  // RFC 4122: version 4,
+  bytes[8] = static_cast<char>((bytes[8] & 0x3f) | 0x80);  // variant 1
+  const std::string hex = absl::BytesToHexString(absl::string_view(bytes.data(), bytes.size()));
+  return absl::StrCat(hex.substr(0, 8), "-", hex.substr(8, 4), "-", hex.substr(12, 4), "-",
+                      hex.substr(16, 4), "-", hex.substr(20));
+}
+
+std::string LastSegment(absl::string_view resource_name) {
+  return std::string(resource_name.substr(resource_name.rfind('/') + 1));
+}
+
+}  // namespace trapline::cli

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+// `trapline sites ls|show|set|revert|reset`: hypercall sites and the policy about them.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "cli/command.h"
+#include "cli/exit_code.h"
+#include "cli/sites_text.h"
+#include "cli/sites_watch.h"
+#include "cli/units.h"
+#include "cli/vm_text.h"
+
+namespace trapline::cli {
+namespace {
+
+struct Target {
+  std::string vm;
+  std::string site;  // empty: the VM as a whole
+
+  std::string name() const { return site.empty() ? vm : absl::StrCat(vm, "/sites/", site); }
+};
+
+// The site's address, as `sites ls` shows it.
+CLI::Option* AddSite(CLI::App& app, Target& target) {
+  return app
+      .add_option_function<std::string>(
+          "SITE",
+          [&target](const std::string& text) {
+            const absl::StatusOr<uint64_t> gpa =
+                ParseNumber(absl::StartsWith(text, "0x") ? text : absl::StrCat("0x", text));
+            if (!gpa.ok())
+              throw CLI::ValidationError("SITE", "'" + text + "' is not a guest-physical address");
+            target.site = Hex(*gpa);
+          },
+          "The site's guest-physical address, as 'sites ls' shows it")
+      ->type_name("");
+}
+
+absl::StatusOr<int> PrintSite(const Output& out, const v1::Site& site) {
+  const absl::Status status =
+      out.people() ? out.Text(SiteDetails(site, out.colour())) : out.Document(site);
+  if (!status.ok()) return status;
+  return kOk;
+}
+
+absl::StatusOr<v1::ListSitesResponse> ListAll(Session& session, const std::string& vm,
+                                              const std::string& filter) {
+  v1::ListSitesResponse all;
+  v1::ListSitesRequest request;
+  request.set_parent(vm);
+  request.set_filter(filter);
+  do {
+    const auto page = session.Call(session.sites(), &v1::Sites::Stub::ListSites, request);
+    if (!page.ok()) return page.status();
+    all.mutable_sites()->MergeFrom(page->sites());
+    request.set_page_token(page->next_page_token());
+  } while (!request.page_token().empty());
+  return all;
+}
+
+struct ListFlags {
+  std::string vm;
+  std::string filter;
+  bool watch = false;
+  absl::Duration interval = absl::Seconds(1);
+};
+
+absl::StatusOr<int> List(Session& session, const ListFlags& flags) {
+  if (flags.watch) return WatchSites(session, flags.vm, flags.interval, WatchLook::kRedraw);
+  const auto list = ListAll(session, flags.vm, flags.filter);
+  if (!list.ok()) return list.status();
+  const Output& out = session.output();
+  absl::Status status;
+  if (out.people()) {
+    status = out.Text(SiteTable({list->sites().begin(), list->sites().end()}, out.colour()));
+  } else if (out.format() == Format::kName) {
+    std::string names;
+    for (const v1::Site& site : list->sites())
+      absl::StrAppend(&names, LastSegment(site.name()), "\n");
+    status = out.Text(names);
+  } else {
+    status = out.Document(*list);
+  }
+  if (!status.ok()) return status;
+  return kOk;
+}
+
+void AddList(Commands& commands, CLI::App& sites) {
+  const auto flags = std::make_shared<ListFlags>();
+  CLI::App& app = commands.Add(
+      sites,
+      {.name = "ls",
+       .description = "A VM's hypercall sites; also of one that has stopped or failed",
+       .formats = kListFormats,
+       .examples = "trapline sites ls debian\n"
+                   "trapline sites ls debian --watch\n"
+                   "trapline sites ls debian -o json | jq '.sites[] | {symbol, state, traps}'"},
+      [flags](Session& session) { return List(session, *flags); });
+  AddVm(app, flags->vm);
+  app.add_option("--filter", flags->filter, "Only those that match, as the API filters")
+      ->type_name("FILTER");
+  app.add_flag("-w,--watch", flags->watch, "Keep it up to date until Ctrl-C");
+  AddDuration(app, "--interval", flags->interval, "With --watch: how often at most")
+      ->default_str("1s");
+}
+
+void AddWatch(Commands& commands, CLI::App& sites) {
+  const auto flags = std::make_shared<ListFlags>();
+  CLI::App& app =
+      commands.Add(sites,
+                   {.name = "watch",
+                    .description = "One line for each site that changes, until Ctrl-C",
+                    .formats = kStreamFormats,
+                    .examples = "trapline sites watch debian\n"
+                                "trapline sites watch debian -o json | jq .sites[].traps"},
+                   [flags](Session& session) {
+                     return WatchSites(session, flags->vm, flags->interval, WatchLook::kLines);
+                   });
+  AddVm(app, flags->vm);
+  AddDuration(app, "--interval", flags->interval, "How often at most")->default_str("1s");
+}
+
+void AddShow(Commands& commands, CLI::App& sites) {
+  const auto target = std::make_shared<Target>();
+  CLI::App& app = commands.Add(
+      sites,
+      {.name = "show",
+       .description = "Everything about one site, with its cycles as a histogram",
+       .examples = "trapline sites show debian 0x1e3f0a7"},
+      [target](Session& session) -> absl::StatusOr<int> {
+        v1::GetSiteRequest request;
+        request.set_name(target->name());
+        const auto site = session.Call(session.sites(), &v1::Sites::Stub::GetSite, request);
+        if (!site.ok()) return site.status();
+        return PrintSite(session.output(), *site);
+      });
+  AddVm(app, target->vm);
+  AddSite(app, *target)->required();
+}
+
+void AddSet(Commands& commands, CLI::App& sites) {
+  struct Flags : Target {
+    PolicyFlags policy;
+    bool inherit = false;
+  };
+  const auto flags = std::make_shared<Flags>();
+  CLI::App& app = commands.Add(
+      sites,
+      {.name = "set",
+       .description = "Set the policy of a VM, or of one of its sites",
+       .examples =
+           "trapline sites set debian --technique interrupt\n"
+           "trapline sites set debian 0x1e3f0a7 --technique emulate    (pins it)\n"
+           "trapline sites set debian 0x1e3f0a7 --inherit              (as the VM's again)"},
+      [flags](Session& session) -> absl::StatusOr<int> {
+        if (flags->inherit == flags->policy.any()) {
+          return UsageError(
+              "--technique",
+              "say what to set: --technique, --patch-after, --link-after, or --inherit");
+        }
+        if (flags->inherit && flags->site.empty())
+          return UsageError("--inherit", "only a site can inherit");
+        v1::SetPolicyRequest request;
+        request.set_name(flags->name());
+        if (!flags->inherit) *request.mutable_policy() = flags->policy.ToPolicy();
+        const auto policy = session.Call(session.sites(), &v1::Sites::Stub::SetPolicy, request);
+        if (!policy.ok()) return policy.status();
+        const Output& out = session.output();
+        const absl::Status status =
+            out.people() ? out.Text(absl::StrCat(flags->name(), ": ", PolicyText(*policy), "\n"))
+                         : out.Document(*policy);
+        if (!status.ok()) return status;
+        return kOk;
+      });
+  AddVm(app, flags->vm);
+  AddSite(app, *flags);
+  AddPolicyFlags(app, flags->policy);
+  app.add_flag("--inherit", flags->inherit, "The site follows the VM's policy again");
+}
+
+void AddRevert(Commands& commands, CLI::App& sites) {
+  const auto target = std::make_shared<Target>();
+  CLI::App& app = commands.Add(
+      sites,
+      {.name = "revert",
+       .description = "Put a site's original bytes back, while the guest runs",
+       .examples = "trapline sites revert debian 0x1e3f0a7\n"
+                   "for s in $(trapline sites ls debian -o name); do trapline sites revert debian "
+                   "$s; done"},
+      [target](Session& session) -> absl::StatusOr<int> {
+        v1::RevertSiteRequest request;
+        request.set_name(target->name());
+        const auto site = session.Call(session.sites(), &v1::Sites::Stub::RevertSite, request);
+        if (!site.ok()) return site.status();
+        return PrintSite(session.output(), *site);
+      });
+  AddVm(app, target->vm);
+  AddSite(app, *target)->required();
+}
+
+void AddReset(Commands& commands, CLI::App& sites) {
+  const auto target = std::make_shared<Target>();
+  CLI::App& app = commands.Add(
+      sites,
+      {.name = "reset",
+       .description = "Set counters and histograms to zero: a site's, or all of a VM's",
+       .formats = 0,
+       .examples = "trapline sites reset debian\n"
+                   "trapline sites reset debian 0x1e3f0a7"},
+      [target](Session& session) -> absl::StatusOr<int> {
+        v1::ResetSiteCountersRequest request;
+        request.set_name(target->name());
+        const auto totals =
+            session.Call(session.sites(), &v1::Sites::Stub::ResetSiteCounters, request);
+        if (!totals.ok()) return totals.status();
+        return kOk;
+      });
+  AddVm(app, target->vm);
+  AddSite(app, *target);
+}
+
+}  // namespace
+
+void AddSitesCommands(Commands& commands) {
+  CLI::App& sites =
+      commands.AddGroup("sites", "Hypercall sites: what was found, rewritten, and what it cost");
+  AddList(commands, sites);
+  AddShow(commands, sites);
+  AddWatch(commands, sites);
+  AddSet(commands, sites);
+  AddRevert(commands, sites);
+  AddReset(commands, sites);
+}
+
+}  // namespace trapline::cli
