@@ -23,12 +23,13 @@ struct HypercallFrame {
   uint64_t gva;      // the same as a linear address
   uint8_t cpl;
   bool long_mode;    // 64-bit code: arguments are 64 bits wide, else 32
+  uint8_t length = 0;  // of the hypercall instruction; the core makes it that of the whole rewritten site
 };
 
 // What the engine does after a hypercall was offered to the core.
 enum class HypercallOutcome {
   kNotOurs,  // not a site of ours: the guest gets what the instruction means on its own
-  kServed,   // go on behind the instruction
+  kServed,   // go on behind the instruction (HypercallFrame::length)
   kHalt,     // go on behind the instruction, but leave Run with ExitReason::kHalt first
   kExit,     // likewise with ExitReason::kKick: the VM wants to do something
   kInvalidOpcode,  // a rewritten site where the original would have been no hypercall: raise #UD

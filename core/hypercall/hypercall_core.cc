@@ -76,6 +76,7 @@ engine::HypercallOutcome HypercallCore::OnHypercallInterrupt(uint32_t vcpu, engi
   if (site && site->state.load(std::memory_order_acquire) >= SiteState::kPatched &&
       site->state.load(std::memory_order_relaxed) <= SiteState::kLinked) {
     if (frame.cpl != 0) return engine::HypercallOutcome::kInvalidOpcode;  // `vmcall` in user mode is no hypercall
+    frame.length = kSiteLength;
     auto outcome = ServeAt(site, vcpu, frame, Path::kInterrupt, start);
     Advance(site, vcpu, Path::kInterrupt);
     return outcome;
@@ -102,6 +103,7 @@ void* HypercallCore::ResolveLinkedSite(uint64_t gpa) {
 engine::HypercallOutcome HypercallCore::OnLinkedHypercall(uint32_t vcpu, void* handle, engine::HypercallFrame& frame) {
   uint64_t start = base::HostCycles();
   if (frame.cpl != 0) return engine::HypercallOutcome::kInvalidOpcode;
+  frame.length = kSiteLength;
   return ServeAt(static_cast<Site*>(handle), vcpu, frame, Path::kLinked, start);
 }
 

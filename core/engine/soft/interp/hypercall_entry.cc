@@ -10,33 +10,44 @@ namespace {
 
 constexpr uint8_t kVector = 0x1f;
 
-const Op* Continue(Cpu& cpu, const Op* op, HypercallOutcome outcome) {
+const Op* Continue(Cpu& cpu, const HypercallFrame& frame, HypercallOutcome outcome) {
+  uint64_t next = (frame.rip + frame.length) & cpu.RipMask();
   switch (outcome) {
-    case HypercallOutcome::kHalt:
-      cpu.halted = true;
-      return cpu.Leave(op);
-    case HypercallOutcome::kExit:
-      cpu.attention.fetch_or(kAttentionKick, std::memory_order_relaxed);
-      return cpu.Leave(op);
     case HypercallOutcome::kInvalidOpcode:
       RaiseUd();
+    case HypercallOutcome::kHalt:
+      cpu.halted = true;
+      cpu.rip = next;
+      return cpu.Dispatch();
+    case HypercallOutcome::kExit:
+      cpu.attention.fetch_or(kAttentionKick, std::memory_order_relaxed);
+      cpu.rip = next;
+      return cpu.Dispatch();
     default:
-      return cpu.NotTaken(op);
+      return cpu.Branch(next, 1);
   }
 }
 
-const Op* InterruptSite(Cpu& cpu, const Op* op) {
+// A frame for the instruction op.
+HypercallFrame FrameAt(Cpu& cpu, const Op* op) {
   HypercallFrame frame = cpu.Frame(cpu.RipOf(op));
+  frame.length = op->length;
+  return frame;
+}
+
+const Op* InterruptSite(Cpu& cpu, const Op* op) {
+  HypercallFrame frame = FrameAt(cpu, op);
   HypercallOutcome outcome = cpu.host.OnHypercallInterrupt(frame, op->imm);
-  if (outcome != HypercallOutcome::kNotOurs) return Continue(cpu, op, outcome);
+  if (outcome != HypercallOutcome::kNotOurs) return Continue(cpu, frame, outcome);
   Op plain = *op;
   plain.imm = kVector;
   return SoftwareInterrupt(cpu, &plain);
 }
 
 const Op* LinkedSite(Cpu& cpu, const Op* op) {
-  HypercallFrame frame = cpu.Frame(cpu.RipOf(op));
-  return Continue(cpu, op, cpu.host.OnLinkedHypercall(const_cast<void*>(op->aux), frame));
+  HypercallFrame frame = FrameAt(cpu, op);
+  HypercallOutcome outcome = cpu.host.OnLinkedHypercall(const_cast<void*>(op->aux), frame);
+  return Continue(cpu, frame, outcome);
 }
 
 }  // namespace
