@@ -43,7 +43,7 @@ class NoHost final : public VcpuHost {
     return HypercallOutcome::kNotOurs;
   }
   void BeforeShadowedWrite(uint64_t, uint64_t) override {}
-  void OverlayOriginal(uint64_t, std::span<std::byte>) override {}
+  void OverlayOriginal(uint64_t, std::span<std::byte>, bool) override {}
 };
 
 // RAM is mapped to itself by 2 MiB pages, supervisor and writable, up to kSize; behind that nothing

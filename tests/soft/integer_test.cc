@@ -72,6 +72,23 @@ TEST_F(IntegerTest, FusedJumpsAgreeWithSetcc) {
   }
 }
 
+TEST_F(IntegerTest, FusedCountersAgreeWithSetcc) {
+  for (uint8_t modrm : {0xc0, 0xc8}) {  // inc, dec
+    for (uint8_t condition = 0; condition < 16; ++condition) {
+      for (uint64_t a : {uint64_t{0}, uint64_t{1}, uint64_t{0x7fffffff}, uint64_t{0x80000000}}) {
+        gpr(x86::kRax) = gpr(x86::kRdx) = a;
+        gpr(x86::kRcx) = gpr(x86::kRsi) = 0;
+        // inc edx; setCC cl; inc eax; jCC +2; jmp +3; mov sil, 1
+        machine_.Run({0xff, static_cast<uint8_t>(modrm | 2), 0x0f,
+                      static_cast<uint8_t>(0x90 | condition), 0xc1, 0xff, modrm,
+                      static_cast<uint8_t>(0x70 | condition), 0x02, 0xeb, 0x03, 0x40, 0xb6, 0x01});
+        ASSERT_EQ(gpr(x86::kRcx), gpr(x86::kRsi)) << int{modrm} << " condition " << int{condition};
+        ASSERT_EQ(gpr(x86::kRax), gpr(x86::kRdx));
+      }
+    }
+  }
+}
+
 TEST_F(IntegerTest, CountsBothInstructionsOfAPair) {
   uint64_t before = machine_.vcpu().instructions_retired();
   machine_.Run({0x39, 0xc0, 0x74, 0x00});  // cmp eax, eax; je +0; hlt

@@ -73,6 +73,7 @@ class Cpu {
   PhysicalPages& pages;
   Exclusive& exclusive;
   Block* block = nullptr;               // the one that runs
+  const Op* current = nullptr;          // of it, the Op that runs; null between blocks
   BlockLink* unresolved_link = nullptr;  // what the dispatcher shall fill in with the next block
   std::atomic<uint32_t> attention{0};
   std::atomic<uint64_t> retired{0};
@@ -131,10 +132,17 @@ class Cpu {
   }
   uint64_t RipOf(const Op* op) const { return block->rip + op->offset; }
   uint64_t NextRipOf(const Op* op) const { return block->rip + op->offset + op->length; }
-  // The Op behind this one, after a store.
+  // Runs the Op behind this one: the way out of a handler that cannot end the block. As a handler's last act it is a jump
+  // to the next handler, which the host predicts better than a way back to the dispatcher's loop. (Returning op + 1 is
+  // as right, and leaves the jump to that loop.) Unoptimized builds nest at most as deep as a block is long.
+  const Op* Then(const Op* op) {
+    current = op + 1;
+    return current->run(*this, current);
+  }
+  // The same after a store, which may have hit code.
   const Op* Next(const Op* op) {
     if (leave_block) [[unlikely]] return Leave(op);
-    return op + 1;
+    return Then(op);
   }
   // Goes to the dispatcher, on at the next instruction.
   const Op* Leave(const Op* op);
@@ -186,9 +194,7 @@ class Cpu {
     if (entry.read_tag == ((linear + sizeof(T) - 1) & ~x86::kPageMask)) [[likely]] {
       return RawLoad<T>(entry.addend + linear);
     }
-    T value;
-    ReadLinear(linear, &value, sizeof value);
-    return value;
+    return LoadSlowly<T>(linear);
   }
   template <typename T>
   void Store(uint64_t linear, T value) {
@@ -198,7 +204,7 @@ class Cpu {
       NoteStore(entry.page, linear, sizeof(T));
       return;
     }
-    WriteLinear(linear, &value, sizeof value);
+    StoreSlowly<T>(linear, value);
   }
   // Reads, lets change(old) say what to write, writes; returns old. Write permission is checked first.
   template <typename T, typename F>
@@ -215,7 +221,6 @@ class Cpu {
   // Atomic against all other vCPUs. change may be called several times.
   template <typename T, typename F>
   T AtomicRmw(uint64_t linear, F change) {
-    ProbeWrite(linear, sizeof(T));
     const TlbEntry& entry = tlb_->Slot(linear);
     if (entry.write_tag == ((linear + sizeof(T) - 1) & ~x86::kPageMask)) [[likely]] {
       uint64_t host_address = entry.addend + linear;
@@ -225,10 +230,7 @@ class Cpu {
       NoteStore(entry.page, linear, sizeof(T));
       return old;
     }
-    // Across pages, in a rewritten page, or a device: alone.
-    T old;
-    exclusive.Run([&] { old = ModifySlowly<T>(linear, change); });
-    return old;
+    return AtomicRmwSlowly<T>(linear, change);
   }
 
   template <typename T>
@@ -239,7 +241,9 @@ class Cpu {
   // aligned.
   template <typename T>
   bool AtomicCompareExchange(uint64_t linear, T* expected, T desired) {
-    ProbeWrite(linear, sizeof(T));
+    if (tlb_->Slot(linear).write_tag != ((linear + sizeof(T) - 1) & ~x86::kPageMask)) {
+      ProbeWrite(linear, sizeof(T));
+    }
     const TlbEntry& entry = tlb_->Slot(linear);
     if (entry.write_tag == ((linear + sizeof(T) - 1) & ~x86::kPageMask)) [[likely]] {
       bool done = RawCompareExchange<T>(entry.addend + linear, expected, desired);
@@ -355,8 +359,31 @@ class Cpu {
     if (op->checked_segment) [[unlikely]] return CheckedAddress(op, access, size);
     return Offset(op) + Get<uint64_t>(op->segment_base);
   }
+  // A page that was not in the TLB; else across pages, in a rewritten page, or a device: alone.
   template <typename T, typename F>
-  T ModifySlowly(uint64_t linear, F change) {
+  [[gnu::noinline]] T AtomicRmwSlowly(uint64_t linear, F change) {
+    ProbeWrite(linear, sizeof(T));
+    const TlbEntry& entry = tlb_->Slot(linear);
+    if (entry.write_tag == ((linear + sizeof(T) - 1) & ~x86::kPageMask)) {
+      return AtomicRmw<T>(linear, change);
+    }
+    T old;
+    exclusive.Run([&] { old = ModifySlowly<T>(linear, change); });
+    return old;
+  }
+  // Out of line, so that the handlers stay small and their last calls jumps.
+  template <typename T>
+  [[gnu::noinline]] T LoadSlowly(uint64_t linear) {
+    T value;
+    ReadLinear(linear, &value, sizeof value);
+    return value;
+  }
+  template <typename T>
+  [[gnu::noinline]] void StoreSlowly(uint64_t linear, T value) {
+    WriteLinear(linear, &value, sizeof value);
+  }
+  template <typename T, typename F>
+  [[gnu::noinline]] T ModifySlowly(uint64_t linear, F change) {
     ProbeWrite(linear, sizeof(T));
     T old;
     ReadLinear(linear, &old, sizeof old);

@@ -35,15 +35,14 @@ Exit Dispatcher::Run() {
   exit_ = Exit{};
   try {
     for (;;) {
-      const Op* op = nullptr;
       std::optional<Fault> fault;
       try {
-        RunBlocks(&op);
+        RunBlocks();
         return exit_;
       } catch (const Fault& thrown) {
         fault = thrown;
       }
-      if (!HandleFault(*fault, op)) return exit_;
+      if (!HandleFault(*fault, cpu_.current)) return exit_;
     }
   } catch (const EngineFailure& failure) {
     exit_.reason = ExitReason::kFailure;
@@ -54,8 +53,9 @@ Exit Dispatcher::Run() {
 
 void Dispatcher::Inject(const Fault& fault) { injected_ = fault; }
 
-void Dispatcher::RunBlocks(const Op** current) {
+void Dispatcher::RunBlocks() {
   cpu_.block = nullptr;
+  cpu_.current = nullptr;
   cpu_.unresolved_link = nullptr;
   if (injected_) throw *std::exchange(injected_, std::nullopt);
   for (;;) {
@@ -73,10 +73,10 @@ void Dispatcher::RunBlocks(const Op** current) {
     cpu_.leave_block = false;
     const Op* next = cpu_.Enter(block);
     do {
-      *current = next;
+      cpu_.current = next;
       next = next->run(cpu_, next);
     } while (next);
-    *current = nullptr;
+    cpu_.current = nullptr;
     cpu_.rflags_rest &= ~x86::rflags::kRf;
     if (cpu_.interrupt_shadow) cpu_.RecheckInterrupts();
     if (shadow) cpu_.RecheckInterrupts();

@@ -63,7 +63,7 @@ const Op* AluToRegister(Cpu& cpu, const Op* op) {
   T result = Compute<K, T>(a, b, cpu.lazy.Carry());
   if constexpr (Writes(K)) cpu.Set<T>(op->reg, result);
   cpu.lazy.Set<T>(FlagKind(K), a, b, result);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 // CMP and TEST only look at their first operand.
@@ -72,7 +72,7 @@ const Op* AluOnMemory(Cpu& cpu, const Op* op) {
   T a = cpu.Load<T>(ReadAddress<A, T>(cpu, op));
   T b = Source::template Get<T>(cpu, op);
   cpu.lazy.Set<T>(FlagKind(K), a, b, Compute<K, T>(a, b, false));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <Alu K, typename T, Addressing A, typename Source, bool kLocked>

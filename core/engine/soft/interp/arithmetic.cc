@@ -24,11 +24,16 @@ void SetUnaryFlags(LazyFlags& lazy, T a) {
 }
 
 template <Unary K, typename T>
-const Op* UnaryRegister(Cpu& cpu, const Op* op) {
+void ChangeRegister(Cpu& cpu, const Op* op) {
   T a = cpu.Get<T>(op->reg);
   cpu.Set<T>(op->reg, ComputeUnary<K, T>(a));
   SetUnaryFlags<K, T>(cpu.lazy, a);
-  return op + 1;
+}
+
+template <Unary K, typename T>
+const Op* UnaryRegister(Cpu& cpu, const Op* op) {
+  ChangeRegister<K, T>(cpu, op);
+  return cpu.Then(op);
 }
 
 template <Unary K, typename T, Addressing A, bool kLocked>
@@ -46,7 +51,7 @@ const Op* UnaryMemory(Cpu& cpu, const Op* op) {
 
 template <Unary K, typename T, Condition C>
 const Op* FusedUnary(Cpu& cpu, const Op* op) {
-  UnaryRegister<K, T>(cpu, op);
+  ChangeRegister<K, T>(cpu, op);
   return Holds<C>(cpu.lazy) ? cpu.Taken(op) : cpu.NotTaken(op);
 }
 

@@ -21,7 +21,7 @@ const Op* BitInRegister(Cpu& cpu, const Op* op) {
   T a = cpu.Get<T>(op->reg);
   if constexpr (K != BitOp::kTest) cpu.Set<T>(op->reg, Changed<K, T>(a, T{1} << bit));
   cpu.lazy.SetCarry((a >> bit) & 1);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 // The operand that holds the bit: with the index from a register the bit string reaches 2^63 bits
@@ -44,7 +44,7 @@ const Op* BitTestMemory(Cpu& cpu, const Op* op) {
   T index = Index::template Get<T>(cpu, op);
   T a = cpu.Load<T>(BitAddress<T, Index, false>(cpu, op, index));
   cpu.lazy.SetCarry((a >> (index % kBits<T>)) & 1);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <BitOp K, typename T, typename Index, bool kLocked>
@@ -97,7 +97,7 @@ const Op* BitScan(Cpu& cpu, const Op* op) {
     unsigned index = kForward ? __builtin_ctzll(source) : 63 - __builtin_clzll(source);
     cpu.Set<T>(op->reg, static_cast<T>(index));
   }
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <typename T, typename Source>
@@ -105,7 +105,7 @@ const Op* PopulationCount(Cpu& cpu, const Op* op) {
   T source = Source::template Get<T>(cpu, op);
   cpu.Set<T>(op->reg, static_cast<T>(__builtin_popcountll(source)));
   cpu.lazy.SetKnown(source == 0 ? x86::rflags::kZf : 0);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <bool kForward>

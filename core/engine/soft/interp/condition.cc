@@ -10,7 +10,7 @@ namespace {
 template <Condition C>
 const Op* SetRegister(Cpu& cpu, const Op* op) {
   cpu.Set<uint8_t>(op->reg, Holds<C>(cpu.lazy));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <Condition C>
@@ -33,7 +33,7 @@ const Op* Move(Cpu& cpu, const Op* op) {
   T value = Source::template Get<T>(cpu, op);
   T old = cpu.Get<T>(op->reg);
   cpu.Set<T>(op->reg, Holds<C>(cpu.lazy) ? value : old);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 bool BindMove(const Instruction& instruction, Op& op) {

@@ -25,7 +25,7 @@ const Op* AsciiAdjust(Cpu& cpu, const Op* op) {
   ax &= 0xff0f;
   cpu.Set<uint16_t>(kAl, ax);
   SetByteFlags(cpu, static_cast<uint8_t>(ax), adjusts, adjusts);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <bool kAdd>
@@ -46,7 +46,7 @@ const Op* DecimalAdjust(Cpu& cpu, const Op* op) {
   }
   cpu.Set<uint8_t>(kAl, al);
   SetByteFlags(cpu, al, carry, adjust);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 const Op* AdjustAfterMultiply(Cpu& cpu, const Op* op) {
@@ -56,7 +56,7 @@ const Op* AdjustAfterMultiply(Cpu& cpu, const Op* op) {
   cpu.Set<uint8_t>(kAh, al / base);
   cpu.Set<uint8_t>(kAl, al % base);
   SetByteFlags(cpu, al % base, false, false);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 const Op* AdjustBeforeDivide(Cpu& cpu, const Op* op) {
@@ -64,7 +64,7 @@ const Op* AdjustBeforeDivide(Cpu& cpu, const Op* op) {
                                  cpu.Get<uint8_t>(kAh) * static_cast<uint8_t>(op->imm));
   cpu.Set<uint16_t>(kAl, al);
   SetByteFlags(cpu, al, false, false);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <Handler kRun>

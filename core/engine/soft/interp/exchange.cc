@@ -18,7 +18,7 @@ const Op* ExchangeRegisters(Cpu& cpu, const Op* op) {
   T a = cpu.Get<T>(op->reg), b = cpu.Get<T>(op->rm);
   cpu.Set<T>(op->reg, b);
   cpu.Set<T>(op->rm, a);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <typename T, Addressing A>
@@ -46,7 +46,7 @@ const Op* ExchangeAddRegisters(Cpu& cpu, const Op* op) {
   cpu.Set<T>(op->rm, a);
   cpu.Set<T>(op->reg, sum);  // last: wins where both are the same register
   cpu.lazy.Set<T>(LazyFlags::Kind::kAdd, a, b, sum);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <typename T, Addressing A, bool kLocked>
@@ -86,7 +86,7 @@ const Op* CompareExchangeRegisters(Cpu& cpu, const Op* op) {
     cpu.Set<T>(kRaxOffset, found);
   }
   SetCompareFlags<T>(cpu, accumulator, found);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <typename T, Addressing A>

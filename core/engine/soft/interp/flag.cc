@@ -15,33 +15,33 @@ constexpr uint64_t kInAh = f::kSf | f::kZf | f::kAf | f::kPf | f::kCf;
 template <bool kCarry>
 const Op* PutCarry(Cpu& cpu, const Op* op) {
   cpu.lazy.SetCarry(kCarry);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 const Op* ComplementCarry(Cpu& cpu, const Op* op) {
   cpu.lazy.SetCarry(!cpu.lazy.Carry());
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <bool kDown>
 const Op* PutDirection(Cpu& cpu, const Op* op) {
   cpu.rflags_rest = kDown ? cpu.rflags_rest | f::kDf : cpu.rflags_rest & ~f::kDf;
-  return op + 1;
+  return cpu.Then(op);
 }
 
 const Op* LoadAh(Cpu& cpu, const Op* op) {
   cpu.Set<uint8_t>(kAh, static_cast<uint8_t>((cpu.lazy.Materialize() & kInAh) | f::kReserved1));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 const Op* StoreAh(Cpu& cpu, const Op* op) {
   cpu.lazy.SetKnown((cpu.lazy.Materialize() & ~kInAh) | (cpu.Get<uint8_t>(kAh) & kInAh));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 const Op* SetAlFromCarry(Cpu& cpu, const Op* op) {
   cpu.Set<uint8_t>(kAl, cpu.lazy.Carry() ? 0xff : 0);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <Handler kRun>

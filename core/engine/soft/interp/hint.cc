@@ -12,32 +12,32 @@
 namespace trapline::engine::soft {
 namespace {
 
-const Op* DoNothing(Cpu&, const Op* op) { return op + 1; }
+const Op* DoNothing(Cpu& cpu, const Op* op) { return cpu.Then(op); }
 
-const Op* Pause(Cpu&, const Op* op) {
+const Op* Pause(Cpu& cpu, const Op* op) {
   _mm_pause();
-  return op + 1;
+  return cpu.Then(op);
 }
 
-const Op* FenceAll(Cpu&, const Op* op) {
+const Op* FenceAll(Cpu& cpu, const Op* op) {
   _mm_mfence();
-  return op + 1;
+  return cpu.Then(op);
 }
 
-const Op* FenceLoads(Cpu&, const Op* op) {
+const Op* FenceLoads(Cpu& cpu, const Op* op) {
   _mm_lfence();
-  return op + 1;
+  return cpu.Then(op);
 }
 
-const Op* FenceStores(Cpu&, const Op* op) {
+const Op* FenceStores(Cpu& cpu, const Op* op) {
   _mm_sfence();
-  return op + 1;
+  return cpu.Then(op);
 }
 
 // Takes the faults of a byte's load.
 const Op* FlushLine(Cpu& cpu, const Op* op) {
   cpu.HostForRead(ReadAddress<Addressing::kChecked, uint8_t>(cpu, op), 1);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <Handler kRun>

@@ -8,7 +8,7 @@ namespace {
 template <typename T>
 const Op* NotRegister(Cpu& cpu, const Op* op) {
   cpu.Set<T>(op->reg, static_cast<T>(~cpu.Get<T>(op->reg)));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <typename T, bool kLocked>

@@ -12,7 +12,7 @@ namespace {
 template <typename T, typename Source>
 const Op* MoveToRegister(Cpu& cpu, const Op* op) {
   cpu.Set<T>(op->reg, Source::template Get<T>(cpu, op));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <typename T, Addressing A, typename Source>
@@ -65,7 +65,7 @@ To Widen(From value) {
 template <typename From, typename To, bool kSigned, typename Source>
 const Op* MoveWidened(Cpu& cpu, const Op* op) {
   cpu.Set<To>(op->reg, Widen<From, To, kSigned>(Source::template Get<From>(cpu, op)));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <bool kSigned, typename Source>
@@ -97,7 +97,7 @@ bool BindWiden(const Instruction& instruction, Op& op) {
 template <typename From, typename To>
 const Op* WidenAccumulator(Cpu& cpu, const Op* op) {
   cpu.Set<To>(0, Widen<From, To, true>(cpu.Get<From>(0)));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 // CWD, CDQ, CQO: rDX takes the sign of rAX.
@@ -105,7 +105,7 @@ template <typename T>
 const Op* SpreadSign(Cpu& cpu, const Op* op) {
   bool negative = static_cast<Signed<T>>(cpu.Get<T>(0)) < 0;
   cpu.Set<T>(SlotOffset(x86::kRdx), negative ? static_cast<T>(~T{0}) : T{0});
-  return op + 1;
+  return cpu.Then(op);
 }
 
 // --- LEA: the offset alone, without a segment ---
@@ -114,7 +114,7 @@ template <typename T>
 const Op* LoadAddressBase(Cpu& cpu, const Op* op) {
   cpu.Set<T>(op->reg,
              static_cast<T>(cpu.Get<uint64_t>(op->base) + static_cast<uint64_t>(op->disp)));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <typename T>
@@ -124,7 +124,7 @@ const Op* LoadAddress(Cpu& cpu, const Op* op) {
   if (op->address_size == 2) offset = static_cast<uint16_t>(offset);
   if (op->address_size == 4) offset = static_cast<uint32_t>(offset);
   cpu.Set<T>(op->reg, static_cast<T>(offset));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 bool BindLea(const Instruction& instruction, Op& op) {
@@ -147,7 +147,7 @@ T Swapped(T value) {
 template <typename T>
 const Op* LoadSwapped(Cpu& cpu, const Op* op) {
   cpu.Set<T>(op->reg, Swapped(FromMemory<Addressing::kChecked>::Get<T>(cpu, op)));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <typename T>
@@ -168,7 +168,7 @@ const Op* SwapRegister(Cpu& cpu, const Op* op) {
   // Of 16 bits it is undefined; the CPUs at hand clear them.
   T value = cpu.Get<T>(op->reg);
   cpu.Set<T>(op->reg, sizeof(T) == 2 ? T{0} : Swapped(value));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 bool BindBswap(const Instruction& instruction, Op& op) {
@@ -184,7 +184,7 @@ const Op* Translate(Cpu& cpu, const Op* op) {
   if (op->address_size == 2) offset = static_cast<uint16_t>(offset);
   if (op->address_size == 4) offset = static_cast<uint32_t>(offset);
   cpu.Set<uint8_t>(0, cpu.Load<uint8_t>(ReadAddressIn(cpu, op->segment, offset, 1)));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <Handler kRun>

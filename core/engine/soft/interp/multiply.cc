@@ -50,7 +50,7 @@ const Op* Multiply(Cpu& cpu, const Op* op) {
   cpu.Set<T>(kRaxOffset, low);
   cpu.Set<T>(kUpper<T>, high);
   cpu.lazy.SetResult<T>(low, high != 0, high != 0);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 // a * b, with CF and OF where it does not fit T; the full product's upper half in *high.
@@ -71,7 +71,7 @@ const Op* MultiplySignedWide(Cpu& cpu, const Op* op) {
   T low = MultiplySigned<T>(cpu, cpu.Get<T>(kRaxOffset), b, &high);
   cpu.Set<T>(kRaxOffset, low);
   cpu.Set<T>(kUpper<T>, high);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 // The two-operand form.
@@ -79,7 +79,7 @@ template <typename T, typename Source>
 const Op* MultiplySignedRegister(Cpu& cpu, const Op* op) {
   T b = Source::template Get<T>(cpu, op), high;
   cpu.Set<T>(op->reg, MultiplySigned<T>(cpu, cpu.Get<T>(op->reg), b, &high));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 // The three-operand form.
@@ -87,7 +87,7 @@ template <typename T, typename Source>
 const Op* MultiplySignedImmediate(Cpu& cpu, const Op* op) {
   T a = Source::template Get<T>(cpu, op), high;
   cpu.Set<T>(op->reg, MultiplySigned<T>(cpu, a, static_cast<T>(op->imm), &high));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <typename T>
@@ -114,7 +114,7 @@ const Op* Divide(Cpu& cpu, const Op* op) {
   }
   cpu.Set<T>(kRaxOffset, quotient);
   cpu.Set<T>(kUpper<T>, remainder);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <typename T, typename Source>
@@ -133,7 +133,7 @@ const Op* DivideSigned(Cpu& cpu, const Op* op) {
   S remainder = dividend % divisor;
   cpu.Set<T>(kRaxOffset, static_cast<T>(quotient));
   cpu.Set<T>(kUpper<T>, static_cast<T>(remainder));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 // One-operand forms: register or memory.

@@ -117,7 +117,7 @@ template <Shift K, typename T, typename Count>
 const Op* ShiftRegister(Cpu& cpu, const Op* op) {
   unsigned count = Count::Get(cpu, op) & kCountMask<T>;
   cpu.Set<T>(op->reg, Apply<K, T>(cpu.Get<T>(op->reg), count, cpu.lazy.Carry(), &cpu.lazy));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <Shift K, typename T, typename Count>
@@ -172,7 +172,7 @@ const Op* DoubleShiftRegister(Cpu& cpu, const Op* op) {
   unsigned count = Count::Get(cpu, op) & kCountMask<T>;
   cpu.Set<T>(op->reg,
              DoubleShifted<kLeft, T>(cpu.Get<T>(op->reg), cpu.Get<T>(op->rm), count, &cpu.lazy));
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <bool kLeft, typename T, typename Count>

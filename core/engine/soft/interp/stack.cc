@@ -19,7 +19,7 @@ const Op* PopRegister(Cpu& cpu, const Op* op) {
   T value = PopAt<T, Stack>(cpu, &pointer);
   Stack::SetPointer(cpu, pointer);
   cpu.Set<T>(op->reg, value);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 // An address that goes by rSP takes it as it is behind the pop.
@@ -86,7 +86,7 @@ const Op* PopAll(Cpu& cpu, const Op* op) {
     if (i != x86::kRsp) cpu.Set<T>(SlotOffset(i), value[i]);
   }
   Stack::SetPointer(cpu, pointer);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 template <typename T, typename Stack>
@@ -115,7 +115,7 @@ const Op* Leave(Cpu& cpu, const Op* op) {
   T frame = PopAt<T, Stack>(cpu, &pointer);
   Stack::SetPointer(cpu, pointer);
   cpu.Set<T>(SlotOffset(x86::kRbp), frame);
-  return op + 1;
+  return cpu.Then(op);
 }
 
 bool BindEnter(const Instruction& instruction, Op& op) {

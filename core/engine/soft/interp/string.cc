@@ -223,7 +223,7 @@ const Op* RunCompare(Cpu& cpu, const Op* op) {
       }
     }
   }
-  return op + 1;
+  return cpu.Then(op);
 }
 
 // --- Binding ---
