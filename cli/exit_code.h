@@ -18,6 +18,9 @@ enum ExitCode : int {
   kTimeout = 7,      // --timeout passed
 };
 
+// After a signal that the command caught to clean up: what a shell reports for SIGINT.
+constexpr int kInterruptedCode = 130;
+
 // The exit code that stands for a status. Thread-safe.
 ExitCode ExitCodeFor(const absl::Status& status);
 

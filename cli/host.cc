@@ -37,9 +37,10 @@ std::string HostText(const v1::HostInfo& host, bool colour) {
   details.Add("Processor", absl::StrCat(host.cpus(), " x ", host.cpu_model()));
   details.Add("Memory", FormatSize(host.memory_bytes()));
   details.AddIfSet("Kernel", host.kernel());
-  details.Add("Limits", absl::StrCat(host.limits().max_vms(),
-                                     " VMs; a VM: ", host.limits().max_vcpus_per_vm(), " vCPUs, ",
-                                     FormatSize(host.limits().max_memory_bytes_per_vm())));
+  if (host.has_limits())
+    details.Add("Limits", absl::StrCat(host.limits().max_vms(),
+                                       " VMs; a VM: ", host.limits().max_vcpus_per_vm(), " vCPUs, ",
+                                       FormatSize(host.limits().max_memory_bytes_per_vm())));
   return absl::StrCat(details.Render(colour), EngineTable(host, colour), TrapTable(host, colour));
 }
 

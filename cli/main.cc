@@ -124,7 +124,8 @@ int Run(int argc, char** argv) {
   if (!session.ok()) return Fail(session.status(), json);
   const absl::StatusOr<int> code = commands.action()(**session);
   if (code.ok()) return *code;
-  if (absl::IsCancelled(code.status())) return kReaderGone;
+  if (IsReaderGone(code.status())) return kReaderGone;
+  if (interrupts.interrupted()) return kInterruptedCode;
   return Fail(code.status(), json);
 }
 

@@ -45,7 +45,7 @@ class Output {
   bool people() const { return format_ == Format::kTable; }
   bool colour() const { return colour_; }
 
-  // CANCELLED where the reader has gone.
+  // A status that IsReaderGone knows where nobody reads.
   absl::Status Text(absl::string_view text) const;
   // One document, as JSON or YAML; not for kTable and kName.
   absl::Status Document(const google::protobuf::Message& message) const;

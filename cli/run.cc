@@ -22,17 +22,12 @@ namespace trapline::cli {
 namespace {
 
 constexpr absl::Duration kStopGrace = absl::Seconds(3);
-constexpr int kInterruptedCode = 130;  // what a shell reports for SIGINT
 
 struct RunFlags : VmFlags {
   std::string name;
   bool detach = false;
   bool keep = false;
 };
-
-void Say(absl::string_view text) {
-  (void)WriteAll(STDERR_FILENO, absl::StrCat("trapline: ", text, "\n"));
-}
 
 // How the guest ended, as a process would say it.
 int ExitCodeOf(const v1::Vm& vm) {

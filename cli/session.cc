@@ -65,6 +65,10 @@ std::unique_ptr<grpc::ClientContext> Session::Context(Patience patience) const {
 }
 
 absl::Status Session::Explain(const grpc::Status& status) const {
+  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED &&
+      status.error_details().empty()) {
+    return absl::DeadlineExceededError("the time allowed has passed");
+  }
   const absl::Status failure = FromGrpc(status);
   // What the daemon itself says carries details; without them it was gRPC on this side that gave
   // up.

@@ -12,11 +12,13 @@ namespace trapline::cli {
 
 // `open(context)` makes the reader; `take(message)` is true to go on. Ctrl-C and having seen enough
 // are good ends: kOk.
-template <typename Message, typename Open, typename Take>
-absl::StatusOr<int> ReadStream(Session& session, Open open, Take take) {
+template <typename Message, typename Open, typename Take, typename Ready>
+absl::StatusOr<int> ReadStream(Session& session, Open open, Take take, Ready ready) {
   const std::unique_ptr<grpc::ClientContext> context = session.Context(Patience::kEndless);
   const Interrupts::Guard guard(session.interrupts(), [&context] { context->TryCancel(); });
   const std::unique_ptr<grpc::ClientReader<Message>> reader = open(context.get());
+  reader->WaitForInitialMetadata();
+  ready();
   Message message;
   absl::Status taken;
   bool enough = false;
@@ -30,6 +32,11 @@ absl::StatusOr<int> ReadStream(Session& session, Open open, Take take) {
   if (!taken.ok()) return taken;
   if (status.ok() || enough || session.interrupts().interrupted()) return kOk;
   return session.Explain(status);
+}
+
+template <typename Message, typename Open, typename Take>
+absl::StatusOr<int> ReadStream(Session& session, Open open, Take take) {
+  return ReadStream<Message>(session, open, take, [] {});
 }
 
 }  // namespace trapline::cli

@@ -14,6 +14,8 @@
 namespace trapline::cli {
 namespace {
 
+constexpr absl::string_view kReaderGonePayload = "trapline.cli/reader-gone";
+
 absl::string_view EscapeSequence(Colour colour) {
   switch (colour) {
     case Colour::kGreen:
@@ -62,10 +64,22 @@ absl::Status WriteAll(int fd, absl::string_view bytes) {
       (void)poll(&writable, 1, -1);
       continue;
     }
-    if (errno == EPIPE) return absl::CancelledError("the reader of the output has gone");
+    if (errno == EPIPE) {
+      absl::Status gone = absl::CancelledError("the reader of the output has gone");
+      gone.SetPayload(kReaderGonePayload, absl::Cord());
+      return gone;
+    }
     return absl::ErrnoToStatus(errno, "writing the output");
   }
   return absl::OkStatus();
+}
+
+void Say(absl::string_view text) {
+  (void)WriteAll(STDERR_FILENO, absl::StrCat("trapline: ", text, "\n"));
+}
+
+bool IsReaderGone(const absl::Status& status) {
+  return status.GetPayload(kReaderGonePayload).has_value();
 }
 
 RawTerminal::RawTerminal(int fd) : fd_(fd) {

@@ -75,8 +75,7 @@ class Tracer {
 
   // The counts go to standard error, so that what is piped on is records alone.
   void Summarise() const {
-    (void)WriteAll(STDERR_FILENO, absl::StrCat("trapline: ", Grouped(shown_), " hypercalls shown, ",
-                                               Grouped(dropped_), " dropped\n"));
+    Say(absl::StrCat(Grouped(shown_), " hypercalls shown, ", Grouped(dropped_), " dropped"));
   }
 
  private:
@@ -101,7 +100,8 @@ absl::StatusOr<int> Trace(Session& session, const Flags& flags) {
       [&](grpc::ClientContext* context) {
         return session.traces().StreamHypercalls(context, request);
       },
-      [&](const v1::StreamHypercallsResponse& response) { return tracer.Take(response); });
+      [&](const v1::StreamHypercallsResponse& response) { return tracer.Take(response); },
+      [&] { Say(absl::StrCat("tracing ", LastSegment(flags.vm), "; Ctrl-C ends")); });
   if (code.ok()) tracer.Summarise();
   return code;
 }

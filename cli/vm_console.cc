@@ -15,10 +15,6 @@
 namespace trapline::cli {
 namespace {
 
-void Say(absl::string_view text) {
-  (void)WriteAll(STDERR_FILENO, absl::StrCat("trapline: ", text, "\n"));
-}
-
 absl::StatusOr<int> Attach(Session& session, const std::string& name) {
   ConsoleOptions options;
   options.vm = name;

@@ -162,6 +162,14 @@ bool Process::ReadUntil(std::string_view text) {
   }
 }
 
+bool Process::ReadErrorUntil(std::string_view text) {
+  const Clock::time_point deadline = Clock::now() + kPatience;
+  while (err_.find(text) == std::string::npos) {
+    if (!Pump(deadline)) return false;
+  }
+  return true;
+}
+
 int Process::Wait() {
   if (status_) return *status_;
   const Clock::time_point deadline = Clock::now() + kPatience;

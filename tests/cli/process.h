@@ -40,6 +40,8 @@ class Process {
   // Reads standard output until it holds `text` (searched from after the previous find); false at
   // its end, or when patience is over.
   bool ReadUntil(std::string_view text);
+  // The same of standard error, from its beginning.
+  bool ReadErrorUntil(std::string_view text);
   // Reads both outputs to their end and waits; the exit code, or 128 plus the signal.
   int Wait();
 
@@ -88,7 +90,7 @@ class Daemon {
 Result RunTrapline(std::vector<std::string> arguments, const Environment& changes = {},
                    std::string_view input = {});
 
-// A guest that the tree builds: Guest("hello") is the path of hello.elf.
+// A guest of tests/cli/guests: its image's path.
 std::string Guest(std::string_view name);
 
 }  // namespace trapline::cli_test
