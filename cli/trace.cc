@@ -13,6 +13,7 @@
 #include "cli/stream.h"
 #include "cli/trace_text.h"
 #include "cli/units.h"
+#include "cli/vm_calls.h"
 #include "cli/vm_text.h"
 
 namespace trapline::cli {
@@ -90,6 +91,8 @@ class Tracer {
 absl::StatusOr<int> Trace(Session& session, const Flags& flags) {
   const absl::StatusOr<v1::TraceFilter> filter = FilterOf(flags);
   if (!filter.ok()) return filter.status();
+  const absl::StatusOr<v1::Vm> vm = GetVm(session, flags.vm);
+  if (!vm.ok()) return vm.status();
   v1::StreamHypercallsRequest request;
   request.set_parent(flags.vm);
   *request.mutable_filter() = *filter;

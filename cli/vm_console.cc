@@ -16,6 +16,9 @@ namespace trapline::cli {
 namespace {
 
 absl::StatusOr<int> Attach(Session& session, const std::string& name) {
+  // Before the terminal is touched: a slip in the name is told plainly.
+  const absl::StatusOr<v1::Vm> vm = GetVm(session, name);
+  if (!vm.ok()) return vm.status();
   ConsoleOptions options;
   options.vm = name;
   options.raw = isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1;
