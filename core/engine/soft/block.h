@@ -6,7 +6,8 @@
 // Blocks end at a page boundary; an instruction that crosses one is a block of its own that watches both pages.
 //
 // A direct branch remembers the block it led to. Following such a link skips the search, which is right as long as the linear
-// page still leads to the same physical one: the link is valid for one epoch of the vCPU's TLB only.
+// page still leads to the same physical one: the link is valid for one epoch of the vCPU's TLB only, which for code in global
+// pages (a kernel's) outlasts switches of address space.
 #pragma once
 
 #include <array>
@@ -49,6 +50,7 @@ struct Block {
   PageState* page = nullptr;
   PageState* second_page = nullptr;  // of an instruction that crosses
   uint32_t count = 0;                // guest instructions
+  bool global = false;               // in a global page
   BlockLink links[2];                // taken, fall-through
   std::vector<Op> ops;               // the last one's handler does not return op + 1
 

@@ -61,7 +61,7 @@ const Op* Cpu::BranchIndirect(uint64_t target) {
   target &= RipMask();
   uint64_t linear = LinearOfCode(target);
   const JumpEntry& entry = jumps_[(linear ^ (linear >> 12)) & (kJumpEntries - 1)];
-  if (entry.linear == linear && entry.epoch == tlb_epoch &&
+  if (entry.linear == linear && entry.block && entry.epoch == EpochOf(*entry.block) &&
       attention.load(std::memory_order_relaxed) == 0 && entry.block->mode_key == block->mode_key &&
       entry.block->Valid()) [[likely]] {
     return Enter(entry.block);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -77,7 +78,9 @@ class Cpu {
   BlockLink* unresolved_link = nullptr;  // what the dispatcher shall fill in with the next block
   std::atomic<uint32_t> attention{0};
   std::atomic<uint64_t> retired{0};
-  uint32_t tlb_epoch = 1;
+  // Changes with everything that may change where linear pages of code lead to. global_epoch is the tlb_epoch of the last
+  // change that global pages saw as well.
+  uint32_t tlb_epoch = 1, global_epoch = 1;
   bool leave_block = false;             // a store hit code: decode anew before the next instruction
   bool interrupt_shadow = false;        // hold interrupts for one instruction (STI, MOV SS)
   bool nmi_blocked = false;
@@ -149,7 +152,7 @@ class Cpu {
   // Takes op and those behind it in the block back out of `retired`.
   void Uncount(const Op* op);
   // A direct branch as the last instruction of its block: to op->imm, or on behind op.
-  const Op* Taken(const Op* op) { return Branch(op->imm & RipMask(), 0); }
+  const Op* Taken(const Op* op) { return Branch(op->imm, 0); }
   const Op* NotTaken(const Op* op) { return Branch(NextRipOf(op) & RipMask(), 1); }
   // #GP(0) unless the near branch target is canonical, or within CS.
   void CheckBranchTarget(uint64_t target) const {
@@ -170,9 +173,10 @@ class Cpu {
   // A direct branch within the current mode; link is 0 (taken) or 1 (fall-through).
   const Op* Branch(uint64_t target, unsigned link) {
     BlockLink& known = block->links[link];
-    if (known.epoch == tlb_epoch && attention.load(std::memory_order_relaxed) == 0 &&
-        known.target->Valid()) [[likely]] {
-      return Enter(known.target);
+    Block* next = known.target;
+    if (next && known.epoch == EpochOf(*next) && attention.load(std::memory_order_relaxed) == 0 &&
+        next->Valid()) [[likely]] {
+      return Enter(next);
     }
     rip = target;
     unresolved_link = &known;
@@ -180,6 +184,8 @@ class Cpu {
   }
   // A branch to a computed address in the current mode.
   const Op* BranchIndirect(uint64_t target);
+  // The epoch that links to this block are good for.
+  uint32_t EpochOf(const Block& target) const { return target.global ? global_epoch : tlb_epoch; }
   const Op* Enter(Block* next) {
     block = next;
     retired.store(retired.load(std::memory_order_relaxed) + next->count,
@@ -343,6 +349,7 @@ class Cpu {
   struct FetchPage {
     uint64_t gpa;  // of the page
     RamPage ram;
+    bool global = false;
   };
   FetchPage Fetch(uint64_t linear);
   void FlushTlb(bool keep_global);
@@ -425,6 +432,13 @@ class Cpu {
   };
   static constexpr size_t kFetchEntries = 256;
   FetchEntry fetch_[2][kFetchEntries];  // supervisor, user
+  // Bit per hashed page number: whether code was fetched there since the last flush of everything. Dropping the
+  // translation of any other page touches no link between blocks.
+  std::bitset<1 << 16> fetched_;
+  static size_t FetchedBit(uint64_t linear) {
+    uint64_t page = linear >> x86::kPageShift;
+    return (page ^ page >> 16) & 0xffff;
+  }
 
   struct JumpEntry {
     uint64_t linear = 0;

@@ -188,21 +188,26 @@ Cpu::FetchPage Cpu::Fetch(uint64_t linear) {
     large_low_ = std::min(large_low_, linear & ~(walk.translation.size - 1));
     large_high_ = std::max(large_high_, linear | (walk.translation.size - 1));
   }
+  fetched_.set(FetchedBit(linear));
   entry.tag = page_address;
-  entry.page = {walk.translation.gpa, pages.Find(walk.translation.gpa)};
+  entry.page = {walk.translation.gpa, pages.Find(walk.translation.gpa), walk.translation.global};
   return entry.page;
 }
 
 void Cpu::FlushTlb(bool keep_global) {
   for (Tlb& tlb : tlbs_) tlb.Flush(keep_global);
   for (auto& view : fetch_) {
-    for (FetchEntry& entry : view) entry.tag = kTagInvalid;
+    for (FetchEntry& entry : view) {
+      if (!keep_global || !entry.page.global) entry.tag = kTagInvalid;
+    }
   }
+  ++tlb_epoch;
   if (!keep_global) {
+    global_epoch = tlb_epoch;
+    fetched_.reset();
     large_low_ = ~uint64_t{0};
     large_high_ = 0;
   }
-  ++tlb_epoch;
 }
 
 void Cpu::FlushPage(uint64_t linear) {
@@ -214,7 +219,7 @@ void Cpu::FlushPage(uint64_t linear) {
   for (auto& view : fetch_) {
     view[(linear >> x86::kPageShift) & (kFetchEntries - 1)].tag = kTagInvalid;
   }
-  ++tlb_epoch;
+  if (fetched_.test(FetchedBit(linear))) global_epoch = ++tlb_epoch;
 }
 
 }  // namespace trapline::engine::soft

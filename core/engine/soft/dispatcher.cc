@@ -64,11 +64,11 @@ void Dispatcher::RunBlocks() {
     bool shadow = std::exchange(cpu_.interrupt_shadow, false);
     BlockLink* link = std::exchange(cpu_.unresolved_link, nullptr);
     Block* source = std::exchange(cpu_.block, nullptr);
-    uint32_t epoch = cpu_.tlb_epoch;
+    uint64_t cleared = cleared_;
     Block* block = FindBlock(stepping || shadow);
-    // Another epoch: the cache was emptied, and the link's own block is gone.
-    if (link && source && epoch == cpu_.tlb_epoch && source->mode_key == block->mode_key) {
-      *link = {block, cpu_.tlb_epoch};
+    // If the cache was emptied the link's own block is gone.
+    if (link && source && cleared == cleared_ && source->mode_key == block->mode_key) {
+      *link = {block, cpu_.EpochOf(*block)};
     }
     cpu_.leave_block = false;
     const Op* next = cpu_.Enter(block);
@@ -131,7 +131,8 @@ Block* Dispatcher::FindBlock(bool single) {
   uint64_t linear = cpu_.LinearOfCode(cpu_.rip);
   uint32_t key = mode.Key();
   Cpu::JumpEntry& jump = cpu_.jumps_[(linear ^ (linear >> 12)) & (Cpu::kJumpEntries - 1)];
-  if (jump.linear == linear && jump.epoch == cpu_.tlb_epoch && jump.block->mode_key == key &&
+  if (jump.linear == linear && jump.block &&
+      jump.epoch == cpu_.EpochOf(*jump.block) && jump.block->mode_key == key &&
       jump.block->rip == cpu_.rip && jump.block->Valid()) {
     return jump.block;
   }
@@ -142,15 +143,16 @@ Block* Dispatcher::FindBlock(bool single) {
   if (!block && cache_.Full()) {
     cache_.Clear();
     for (Cpu::JumpEntry& entry : cpu_.jumps_) entry = {};
-    ++cpu_.tlb_epoch;  // no link of a block to come may be mistaken for one of a block gone
+    ++cleared_;
   }
   if (!block) block = cache_.Add(linear, gpa, key);
+  block->global = page.global;
   // A block may have been entered with another CS base, or decoded from bytes since changed, or cross into a page that
   // is mapped differently now.
   if (block->ops.empty() || block->rip != cpu_.rip || !block->Valid() || block->second_page) {
     Decode(block, mode);
   }
-  jump = {linear, cpu_.tlb_epoch, block};
+  jump = {linear, cpu_.EpochOf(*block), block};
   return block;
 }
 
@@ -172,6 +174,7 @@ void Dispatcher::DecodeAcross(Block* block, const DecodeContext& context, std::s
   Cpu::FetchPage next = cpu_.Fetch((block->linear | x86::kPageMask) + 1);
   if (!next.ram.host) throw EngineFailure{"the guest executes code outside RAM"};
   block->second_page = next.ram.state;
+  block->global = block->global && next.global;
   block->second_generation = next.ram.state->generation.load(std::memory_order_acquire);
   FetchBytes(next, 0, bytes.subspan(here));
   Op op;
@@ -187,6 +190,7 @@ void Dispatcher::Decode(Block* block, const BlockMode& mode) {
   Cpu::FetchPage page = cpu_.Fetch(block->linear);
   block->page = page.ram.state;
   block->generation = page.ram.state->generation.load(std::memory_order_acquire);
+  block->global = page.global;
 
   const DecodeContext context{static_cast<uint8_t>(mode.code_bits / 8)};
   const uint64_t start = block->linear & x86::kPageMask;

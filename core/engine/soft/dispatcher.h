@@ -41,6 +41,7 @@ class Dispatcher {
 
   Cpu& cpu_;
   BlockCache cache_;
+  uint64_t cleared_ = 0;  // how often cache_ was emptied
   Exit exit_{};
   std::optional<Fault> injected_;
 };
