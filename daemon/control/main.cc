@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// traplined: the control plane. Flags, signals, beginning and end.
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <iostream>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "daemon/common/logging.h"
+#include "daemon/control/registry.h"
+#include "daemon/control/server.h"
+#include "daemon/control/store.h"
+
+namespace {
+
+using namespace trapline::daemon;
+
+constexpr char kFooter[] = R"(
+By default traplined listens on $XDG_RUNTIME_DIR/trapline/traplined.sock, or /run/trapline/traplined.sock where
+that variable is not set; `trapline` looks there too.
+
+Examples:
+  traplined                                       serve this user
+  traplined --listen unix:///tmp/t.sock           somewhere else (then: trapline --host unix:///tmp/t.sock ...)
+  traplined --listen-tcp 127.0.0.1:7443 --insecure-tcp   also to every process on this machine
+
+SIGTERM and SIGINT end it: streams are told, VMs are stopped or left running (--on-exit), exit code 0.)";
+
+struct Options {
+  std::string listen, tcp, state_directory, run_directory, log_level = "info", log_format = "text", vmm, on_exit = "stop";
+  bool insecure_tcp = false;
+  uint32_t max_vms = 1000;
+};
+
+std::string RuntimeDirectory() {
+  const char* runtime = getenv("XDG_RUNTIME_DIR");
+  return (runtime && *runtime ? std::string(runtime) : "/run") + "/trapline";
+}
+std::string StateDirectory() {
+  if (const char* state = getenv("XDG_STATE_HOME"); state && *state) return std::string(state) + "/trapline";
+  const char* home = getenv("HOME");
+  if (geteuid() == 0 || !home) return "/var/lib/trapline";
+  return std::string(home) + "/.local/state/trapline";
+}
+std::string BesideThisProgram(const char* name) {
+  std::error_code error;
+  return (std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / name).string();
+}
+
+int Fail(const std::string& message) {
+  Log(spdlog::level::err, message);
+  return 1;
+}
+
+int Serve(const Options& options) {
+  std::error_code error;
+  for (const std::string& directory : {options.state_directory, options.run_directory}) {
+    std::filesystem::create_directories(directory, error);
+    if (error) return Fail("cannot make " + directory + ": " + error.message());
+  }
+  if (access(options.vmm.c_str(), X_OK) != 0) return Fail("--vmm-path " + options.vmm + ": not a program; it should be trapline-vmm");
+  auto store = Store::Open(options.state_directory + "/vms.sqlite");
+  if (!store.ok()) return Fail(std::string(store.status().message()));
+  RegistryOptions registry_options{options.run_directory, {options.vmm, "", options.log_level, options.log_format == "json"}, options.max_vms};
+  Registry registry(registry_options, *std::move(store));
+
+  std::string socket = options.listen.rfind("unix://", 0) == 0 ? options.listen.substr(7) : options.listen;
+  auto server = Server::Start({socket, options.tcp, options.insecure_tcp}, registry);
+  if (!server.ok()) return Fail(std::string(server.status().message()));
+  // Only who holds the socket's lock may take up workers.
+  if (auto status = registry.Load(); !status.ok()) return Fail(std::string(status.message()));
+  Log(spdlog::level::info, "serving", {{"socket", socket}, {"tcp_port", std::to_string((*server)->tcp_port())}, {"version", TRAPLINE_VERSION}});
+
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  int taken = 0;
+  sigwait(&signals, &taken);
+  Log(spdlog::level::info, "ending", {{"signal", std::to_string(taken)}, {"vms", options.on_exit == "leave" ? "left running" : "stopped"}});
+  (*server)->Stop();
+  registry.RetireAll(options.on_exit == "leave");
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  options.listen = "unix://" + RuntimeDirectory() + "/traplined.sock";
+  options.run_directory = RuntimeDirectory();
+  options.state_directory = StateDirectory();
+  options.vmm = BesideThisProgram("trapline-vmm");
+
+  CLI::App app("traplined: keeps VMs and serves their control over gRPC.");
+  app.footer(kFooter);
+  app.set_version_flag("--version", TRAPLINE_VERSION);
+  app.option_defaults()->always_capture_default();
+  app.add_option("--listen", options.listen, "Unix socket, as unix:///PATH or a path (mode 0660)");
+  app.add_option("--listen-tcp", options.tcp, "Also a loopback ADDRESS:PORT; needs --insecure-tcp");
+  app.add_flag("--insecure-tcp", options.insecure_tcp, "Allow TCP without authentication");
+  app.add_option("--state-dir", options.state_directory, "Where VM definitions are kept");
+  app.add_option("--run-dir", options.run_directory, "Where workers have their sockets and stats files");
+  app.add_option("--vmm-path", options.vmm, "The worker program");
+  app.add_option("--max-vms", options.max_vms, "How many VMs there may be")->check(CLI::Range(1u, 100000u));
+  app.add_option("--on-exit", options.on_exit, "What becomes of VMs when the daemon ends")->check(CLI::IsMember({"stop", "leave"}));
+  app.add_option("--log-level", options.log_level, "How much is logged")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error"}));
+  app.add_option("--log-format", options.log_format, "How log lines look")->check(CLI::IsMember({"text", "json"}));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+
+  SetUpLogging(options.log_level, options.log_format == "json");
+  signal(SIGPIPE, SIG_IGN);
+  // Taken by Serve alone; every other thread inherits the mask.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return Serve(options);
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+// The worker's state is the truth; what is kept here follows its watch stream. A stream that ends means that the worker did.
+#include "daemon/control/managed_vm.h"
+
+#include <signal.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "daemon/common/convert.h"
+#include "daemon/common/errors.h"
+#include "daemon/common/logging.h"
+
+namespace trapline::daemon {
+namespace {
+
+std::string StateWord(v1::Vm::State state) { return v1::Vm::State_Name(state); }
+
+struct MoveRule {
+  worker::v1::MoveRequest::Kind kind;
+  const char* name;
+  std::vector<v1::Vm::State> from;
+};
+const std::vector<MoveRule>& Rules() {
+  static const std::vector<MoveRule> rules = {
+      {worker::v1::MoveRequest::START, "start", {v1::Vm::CREATED, v1::Vm::STOPPED, v1::Vm::FAILED}},
+      {worker::v1::MoveRequest::PAUSE, "pause", {v1::Vm::RUNNING}},
+      {worker::v1::MoveRequest::RESUME, "resume", {v1::Vm::PAUSED}},
+      {worker::v1::MoveRequest::RESET, "reset", {v1::Vm::RUNNING, v1::Vm::PAUSED}},
+  };
+  return rules;
+}
+
+grpc::Status CheckMove(worker::v1::MoveRequest::Kind kind, v1::Vm::State state) {
+  for (const MoveRule& rule : Rules()) {
+    if (rule.kind != kind) continue;
+    std::string allowed;
+    for (v1::Vm::State from : rule.from) {
+      if (from == state) return grpc::Status::OK;
+      absl::StrAppend(&allowed, allowed.empty() ? "" : ",", StateWord(from));
+    }
+    return Error(grpc::FAILED_PRECONDITION, "VM_WRONG_STATE",
+                 absl::StrCat("cannot ", rule.name, " a VM that is ", StateWord(state), "; it must be ", allowed),
+                 {{"current", StateWord(state)}, {"allowed", allowed}, {"move", rule.name}});
+  }
+  return grpc::Status::OK;
+}
+
+bool Over(v1::Vm::State state) { return state == v1::Vm::STOPPED || state == v1::Vm::FAILED; }
+
+}  // namespace
+
+ManagedVm::ManagedVm(v1::Vm definition, WorkerOptions options, EventHub& hub)
+    : id_(definition.name().substr(definition.name().find('/') + 1)), options_(std::move(options)), hub_(hub), vm_(std::move(definition)) {}
+
+ManagedVm::~ManagedVm() {
+  retiring_ = true;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (worker_) worker_->Kill(SIGKILL);
+  }
+  JoinWatcher();
+}
+
+void ManagedVm::JoinWatcher() {
+  if (watcher_.joinable()) watcher_.join();
+}
+
+v1::Vm::State ManagedVm::state() const {
+  absl::MutexLock lock(&mutex_);
+  return vm_.state();
+}
+
+grpc::Status ManagedVm::EnsureWorker() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (worker_) return grpc::Status::OK;
+  }
+  JoinWatcher();
+  auto started = WorkerProcess::Start(options_);
+  if (!started.ok()) return FromCore(started.status());
+  std::shared_ptr<WorkerProcess> worker = *std::move(started);
+  worker::v1::CreateRequest request;
+  {
+    absl::MutexLock lock(&mutex_);
+    request.set_name(id_);
+    *request.mutable_spec() = vm_.spec();
+  }
+  request.set_stats_path(stats_path());
+  grpc::ClientContext context;
+  context.set_wait_for_ready(true);
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+  worker::v1::Status response;
+  grpc::Status made = worker->stub().Create(&context, request, &response);
+  if (!made.ok()) return made;
+  {
+    absl::MutexLock lock(&mutex_);
+    worker_ = worker;
+    vm_.set_engine(response.engine());
+  }
+  watcher_ = std::thread([this, worker] { Watch(worker); });
+  return grpc::Status::OK;
+}
+
+grpc::Status ManagedVm::Make() {
+  grpc::Status status = EnsureWorker();
+  if (status.ok()) SetState(v1::Vm::CREATED, v1::VmEvent::CREATED, "created", 0);
+  return status;
+}
+
+void ManagedVm::Adopt() {
+  auto adopted = WorkerProcess::Adopt(options_.directory);
+  absl::MutexLock lock(&mutex_);
+  if (!adopted.ok()) {
+    vm_.set_state(v1::Vm::STOPPED);
+    vm_.set_state_reason("the daemon was started anew and found no worker");
+    return;
+  }
+  std::shared_ptr<WorkerProcess> worker = *std::move(adopted);
+  grpc::ClientContext context;
+  worker::v1::Status status;
+  worker->stub().GetStatus(&context, {}, &status);
+  vm_.set_state(status.state());
+  vm_.set_state_reason(status.reason());
+  vm_.set_engine(status.engine());
+  worker_ = worker;
+  watcher_ = std::thread([this, worker] { Watch(worker); });
+}
+
+void ManagedVm::SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason, int exit_status) {
+  {
+    absl::MutexLock lock(&mutex_);
+    vm_.set_state(state);
+    vm_.set_state_reason(reason);
+    if (kind == v1::VmEvent::GUEST_EXIT) vm_.set_exit_status(exit_status);
+    if (kind == v1::VmEvent::STARTED) vm_.clear_exit_status();
+    ++revision_;
+  }
+  v1::VmEvent event;
+  event.set_vm("vms/" + id_);
+  event.set_kind(kind);
+  event.set_state(state);
+  event.set_reason(reason);
+  event.set_exit_status(exit_status);
+  Log(spdlog::level::info, "vm event", {{"vm", id_}, {"kind", v1::VmEvent::Kind_Name(kind)}, {"state", StateWord(state)}, {"reason", reason}});
+  hub_.Publish(std::move(event));
+}
+
+void ManagedVm::Watch(std::shared_ptr<WorkerProcess> worker) {
+  grpc::ClientContext context;
+  context.set_wait_for_ready(true);
+  auto stream = worker->stub().Watch(&context, {});
+  worker::v1::Happening happening;
+  while (stream->Read(&happening)) {
+    if (happening.has_console()) console_.Append(happening.console());
+    if (happening.has_event()) {
+      const v1::VmEvent& event = happening.event();
+      SetState(event.state(), event.kind(), event.reason(), event.exit_status());
+    }
+    if (retiring_) context.TryCancel();
+  }
+  stream->Finish();
+  if (retiring_) return;
+  worker->Kill(SIGKILL);  // whatever cut the stream, what is left of the worker is of no use
+  std::string how = worker->Reap();
+  {
+    absl::MutexLock lock(&mutex_);
+    worker_ = nullptr;
+  }
+  SetState(v1::Vm::FAILED, v1::VmEvent::FAILED, absl::StrCat("the worker was lost: ", how), 0);
+}
+
+grpc::Status ManagedVm::Move(const worker::v1::MoveRequest& request, v1::StopVmResponse::Outcome* outcome) {
+  if (moving_.exchange(true)) {
+    return Error(grpc::ABORTED, "MOVE_UNDER_WAY", "another move of this VM is under way; try again when it is done", {{"vm", id_}});
+  }
+  struct Done {
+    std::atomic<bool>& flag;
+    ~Done() { flag = false; }
+  } done{moving_};
+  if (auto status = CheckMove(request.kind(), state()); !status.ok()) return status;
+  bool stopping = request.kind() == worker::v1::MoveRequest::STOP;
+  if (stopping && Over(state())) {
+    *outcome = v1::StopVmResponse::ALREADY_STOPPED;
+    return grpc::Status::OK;
+  }
+  if (auto status = EnsureWorker(); !status.ok()) return status;
+  std::shared_ptr<WorkerProcess> worker;
+  if (auto status = Worker(&worker); !status.ok()) return status;
+  grpc::ClientContext context;
+  worker::v1::MoveResponse response;
+  grpc::Status moved = worker->stub().Move(&context, request, &response);
+  if (!moved.ok()) return moved;
+  *outcome = response.outcome();
+  // The event of the move comes by the watch; whoever asked shall find it there and the state new.
+  auto caught_up = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return vm_.state() == response.status().state() || !worker_; };
+  absl::MutexLock lock(&mutex_);
+  mutex_.AwaitWithTimeout(absl::Condition(&caught_up), absl::Seconds(2));
+  return grpc::Status::OK;
+}
+
+grpc::Status ManagedVm::Worker(std::shared_ptr<WorkerProcess>* worker) {
+  absl::MutexLock lock(&mutex_);
+  *worker = worker_;
+  if (worker_) return grpc::Status::OK;
+  return Error(grpc::FAILED_PRECONDITION, "VM_WRONG_STATE",
+               absl::StrCat("VM ", id_, " is ", StateWord(vm_.state()), " and has no worker; start it first"),
+               {{"vm", id_}, {"current", StateWord(vm_.state())}, {"allowed", "CREATED,RUNNING,PAUSED"}});
+}
+
+void ManagedVm::Retire(bool leave) {
+  retiring_ = true;
+  std::shared_ptr<WorkerProcess> worker;
+  {
+    absl::MutexLock lock(&mutex_);
+    worker = worker_;
+    if (!worker) return;
+  }
+  if (leave) {
+    worker->Leave();
+    absl::MutexLock lock(&mutex_);
+    worker_ = nullptr;
+  } else {
+    worker->Kill(SIGTERM);
+    worker->Reap();
+  }
+}
+
+v1::Vm ManagedVm::Snapshot() {
+  std::shared_ptr<WorkerProcess> worker;
+  v1::Vm vm;
+  {
+    absl::MutexLock lock(&mutex_);
+    worker = worker_;
+    vm = vm_;
+    vm.set_etag(absl::StrCat(vm.uid(), "-", revision_));
+  }
+  if (worker && (vm.state() == v1::Vm::RUNNING || vm.state() == v1::Vm::PAUSED || Over(vm.state()))) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(1));
+    worker::v1::Status status;
+    if (worker->stub().GetStatus(&context, {}, &status).ok()) vm.set_instructions_retired(status.instructions_retired());
+  }
+  return vm;
+}
+
+bool ManagedVm::AwaitState(uint32_t states, absl::Duration timeout) {
+  absl::MutexLock lock(&mutex_);
+  auto reached = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ((states >> vm_.state()) & 1) != 0; };
+  return mutex_.AwaitWithTimeout(absl::Condition(&reached), timeout);
+}
+
+void ManagedVm::AddTracer(int delta) {
+  std::shared_ptr<WorkerProcess> worker;
+  bool on;
+  {
+    absl::MutexLock lock(&mutex_);
+    bool was = tracers_ > 0;
+    tracers_ += delta;
+    on = tracers_ > 0;
+    if (on == was || !worker_) return;
+    worker = worker_;
+  }
+  grpc::ClientContext context;
+  worker::v1::SetTracingRequest request;
+  request.set_on(on);
+  google::protobuf::Empty response;
+  worker->stub().SetTracing(&context, request, &response);
+}
+
+}  // namespace trapline::daemon

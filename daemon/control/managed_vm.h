@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// A VM as the daemon keeps it: its definition, its state as last heard, its worker and its console.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "daemon/control/console_log.h"
+#include "daemon/control/event_hub.h"
+#include "daemon/control/worker_process.h"
+#include "grpcpp/support/status.h"
+#include "trapline/v1/vms.pb.h"
+
+namespace trapline::daemon {
+
+// Thread-safe. Moves are one at a time: a second one is answered ABORTED.
+class ManagedVm {
+ public:
+  // definition: name, uid, labels, create_time, spec.
+  ManagedVm(v1::Vm definition, WorkerOptions options, EventHub& hub);
+  ~ManagedVm();
+
+  // Starts a worker and has it check and load the images.
+  grpc::Status Make();
+  // Takes over a worker that an earlier daemon left, if there is one.
+  void Adopt();
+
+  grpc::Status Move(const worker::v1::MoveRequest& request, v1::StopVmResponse::Outcome* outcome);
+  // The worker's stub, or FAILED_PRECONDITION where it has none.
+  grpc::Status Worker(std::shared_ptr<WorkerProcess>* worker);
+  // For the daemon's own end: stops the VM, or leaves its worker running.
+  void Retire(bool leave);
+
+  v1::Vm Snapshot();
+  v1::Vm::State state() const;
+  std::string id() const { return id_; }
+  ConsoleLog& console() { return console_; }
+  std::string stats_path() const { return StatsPath(options_.directory); }
+  // Waits up to timeout for a state for which the bit (1 << state) of states is set.
+  bool AwaitState(uint32_t states, absl::Duration timeout);
+  // Counts those who want hypercalls traced; the first turns tracing on, the last off.
+  void AddTracer(int delta);
+
+ private:
+  grpc::Status EnsureWorker() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Watch(std::shared_ptr<WorkerProcess> worker);
+  void SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason, int exit_status);
+  void JoinWatcher();
+
+  const std::string id_;
+  const WorkerOptions options_;
+  EventHub& hub_;
+  ConsoleLog console_;
+  std::atomic<bool> moving_{false};
+  std::atomic<bool> retiring_{false};
+
+  mutable absl::Mutex mutex_;
+  v1::Vm vm_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<WorkerProcess> worker_ ABSL_GUARDED_BY(mutex_);
+  int tracers_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t revision_ ABSL_GUARDED_BY(mutex_) = 1;
+  std::thread watcher_;
+};
+
+}  // namespace trapline::daemon

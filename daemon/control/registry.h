@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// All VMs by name, and what was answered to requests that may be repeated.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "daemon/control/event_hub.h"
+#include "daemon/control/managed_vm.h"
+#include "daemon/control/store.h"
+#include "google/protobuf/message.h"
+
+namespace trapline::daemon {
+
+struct RegistryOptions {
+  std::string run_directory;
+  WorkerOptions worker;  // directory is filled in for each VM
+  uint32_t max_vms = 1000;
+};
+
+// Thread-safe.
+class Registry {
+ public:
+  Registry(RegistryOptions options, std::unique_ptr<Store> store) : options_(std::move(options)), store_(std::move(store)) {}
+
+  // Takes up what the store knows.
+  absl::Status Load();
+  // ALREADY_EXISTS, RESOURCE_EXHAUSTED, or what the worker found wrong. validate_only: the VM is gone again afterwards.
+  grpc::Status Create(const std::string& id, const v1::Vm& wanted, bool validate_only, std::shared_ptr<ManagedVm>* made);
+  // NOT_FOUND. name is vms/{vm}; INVALID_ARGUMENT naming `field` where it is not of that form.
+  grpc::Status Find(const std::string& name, const std::string& field, std::shared_ptr<ManagedVm>* vm);
+  grpc::Status Delete(const std::string& name, bool force, const std::string& etag);
+  // In the order of their names.
+  std::vector<std::shared_ptr<ManagedVm>> All();
+  void RetireAll(bool leave);
+
+  EventHub& hub() { return hub_; }
+  uint32_t max_vms() const { return options_.max_vms; }
+
+  // Runs body once for each request_id (none: always); a repetition gets the first one's answer.
+  grpc::Status Once(const std::string& method, const std::string& request_id, google::protobuf::Message* response,
+                    const std::function<grpc::Status()>& body);
+
+  // Set once, when the daemon ends: streams end then.
+  void BeginShutdown() { shutting_down_ = true; }
+  bool shutting_down() const { return shutting_down_; }
+
+ private:
+  struct Answer {
+    std::string key, response;
+    grpc::Status status;
+  };
+  static constexpr size_t kAnswers = 1024;
+
+  std::shared_ptr<ManagedVm> NewVm(const v1::Vm& definition);
+
+  const RegistryOptions options_;
+  const std::unique_ptr<Store> store_;
+  EventHub hub_;
+  std::atomic<bool> shutting_down_{false};
+  absl::Mutex mutex_;
+  // Null while a VM of that name is being made.
+  std::map<std::string, std::shared_ptr<ManagedVm>> vms_ ABSL_GUARDED_BY(mutex_);
+  absl::Mutex answers_mutex_;
+  std::deque<Answer> answers_ ABSL_GUARDED_BY(answers_mutex_);
+  std::vector<std::string> under_way_ ABSL_GUARDED_BY(answers_mutex_);
+};
+
+}  // namespace trapline::daemon

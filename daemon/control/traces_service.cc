@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Traces service: reads the rings of the stats file, filters, and sends.
+#include <algorithm>
+#include <unordered_map>
+
+#include "core/hypercall/stats_reader.h"
+#include "daemon/common/convert.h"
+#include "daemon/common/errors.h"
+#include "daemon/control/services.h"
+
+namespace trapline::daemon {
+namespace {
+
+constexpr size_t kBatch = 512;
+constexpr absl::Duration kIdle = absl::Milliseconds(5);
+constexpr uint32_t kOver = 1u << v1::Vm::STOPPED | 1u << v1::Vm::FAILED;
+
+template <typename Field, typename T>
+bool Among(const Field& field, T value) {
+  return field.empty() || std::find(field.begin(), field.end(), value) != field.end();
+}
+
+bool Matches(const v1::TraceFilter& filter, const v1::TraceRecord& record, uint64_t gpa) {
+  bool failed = record.result() < 0 && record.result() >= -4095;
+  return Among(filter.vcpus(), record.vcpu()) && Among(filter.numbers(), record.number()) && Among(filter.sites(), gpa) &&
+         Among(filter.cpls(), record.cpl()) && Among(filter.paths(), static_cast<int>(record.path())) &&
+         record.cycles() >= filter.min_cycles() && (!filter.failed() || failed);
+}
+
+// Keeps recording on for as long as somebody listens.
+class Tracing {
+ public:
+  explicit Tracing(ManagedVm& vm) : vm_(vm) { vm_.AddTracer(1); }
+  ~Tracing() { vm_.AddTracer(-1); }
+
+ private:
+  ManagedVm& vm_;
+};
+
+}  // namespace
+
+grpc::Status TracesService::StreamHypercalls(grpc::ServerContext* context, const v1::StreamHypercallsRequest* request,
+                                             grpc::ServerWriter<v1::StreamHypercallsResponse>* writer) {
+  std::shared_ptr<ManagedVm> vm;
+  if (auto status = registry_.Find(request->parent(), "parent", &vm); !status.ok()) return status;
+  auto opened = hypercall::StatsReader::Open(vm->stats_path());
+  if (!opened.ok()) return FromCore(opened.status());
+  hypercall::StatsReader& reader = **opened;
+  auto cursor = reader.End();
+  Tracing tracing(*vm);
+  writer->SendInitialMetadata();
+
+  struct Known {
+    uint64_t gpa = 0;
+    std::string symbol;
+  };
+  std::unordered_map<uint32_t, Known> sites;
+  uint64_t dropped = 0, told = 0, matched = 0;
+  uint32_t sample = std::max(request->sample(), 1u);
+  for (bool last = false;;) {
+    std::vector<hypercall::TraceEvent> events = reader.ReadTrace(&cursor, kBatch, &dropped);
+    v1::StreamHypercallsResponse response;
+    for (hypercall::TraceEvent& event : events) {
+      auto [known, added] = sites.try_emplace(event.site);
+      if (added) {
+        auto site = reader.Site(event.site);
+        if (site.ok()) known->second = {site->gpa, site->symbol};
+      }
+      event.gpa = known->second.gpa;
+      v1::TraceRecord record = ToProto(vm->id(), event, reader.start_realtime_ns());
+      record.set_symbol(known->second.symbol);
+      if (!Matches(request->filter(), record, event.gpa) || matched++ % sample != 0) continue;
+      *response.add_records() = std::move(record);
+    }
+    response.set_dropped(dropped);
+    if (!response.records().empty() || dropped != told) {
+      told = dropped;
+      if (!writer->Write(response)) return grpc::Status::CANCELLED;
+    }
+    if (context->IsCancelled()) return grpc::Status::CANCELLED;
+    if (registry_.shutting_down()) return ShuttingDown();
+    if (!events.empty()) continue;
+    if (last) {
+      writer->Write(response);
+      return grpc::Status::OK;
+    }
+    last = vm->AwaitState(kOver, kIdle);
+  }
+}
+
+}  // namespace trapline::daemon

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// A VM's worker: the process, and the connection to it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "trapline/worker/v1/worker.grpc.pb.h"
+
+namespace trapline::daemon {
+
+struct WorkerOptions {
+  std::string program;    // trapline-vmm
+  std::string directory;  // the VM's run directory, which is there
+  std::string log_level;
+  bool log_json = false;
+};
+
+// Thread-safe but for Reap, which one thread calls.
+class WorkerProcess {
+ public:
+  // Starts the program and waits until it serves. UNAVAILABLE with what went wrong.
+  static absl::StatusOr<std::unique_ptr<WorkerProcess>> Start(const WorkerOptions& options);
+  // A worker that still serves in that directory, left by an earlier daemon. NOT_FOUND: there is none.
+  static absl::StatusOr<std::unique_ptr<WorkerProcess>> Adopt(const std::string& directory);
+  ~WorkerProcess();
+
+  worker::v1::Worker::Stub& stub() { return *stub_; }
+  pid_t pid() const { return pid_; }
+  // Sends the signal; nothing once it was reaped.
+  void Kill(int signal);
+  // Waits for its end, and says how it came: "killed by signal 9 (Killed)", "exited with 1".
+  std::string Reap();
+  // The worker outlives this object.
+  void Leave() { left_ = true; }
+
+ private:
+  WorkerProcess(pid_t pid, bool child, const std::string& socket);
+
+  pid_t pid_;
+  const bool child_;
+  bool reaped_ = false, left_ = false;
+  std::unique_ptr<worker::v1::Worker::Stub> stub_;
+};
+
+std::string WorkerSocket(const std::string& directory);
+std::string StatsPath(const std::string& directory);
+
+}  // namespace trapline::daemon

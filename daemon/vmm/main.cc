@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// trapline-vmm: one VM, reached over gRPC on a Unix socket. Started by traplined.
+#include <signal.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "CLI/CLI.hpp"
+#include "daemon/common/logging.h"
+#include "daemon/vmm/worker_service.h"
+#include "grpcpp/server_builder.h"
+
+int main(int argc, char** argv) {
+  using namespace trapline::daemon;
+  CLI::App app("trapline-vmm: one VM of traplined's, served on a Unix socket. Not meant to be started by hand.");
+  std::string socket, log_level = "info";
+  bool json = false;
+  app.add_option("--socket", socket, "Unix socket to serve on; an old one is replaced")->required();
+  app.add_option("--log-level", log_level, "trace, debug, info, warning or error");
+  app.add_flag("--log-json", json, "Log JSON lines");
+  CLI11_PARSE(app, argc, argv);
+  SetUpLogging(log_level, json);
+
+  // Signals are taken by one thread; all others inherit the mask.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+
+  unlink(socket.c_str());
+  auto service = std::make_unique<WorkerService>();
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("unix:" + socket, grpc::InsecureServerCredentials());
+  builder.RegisterService(service.get());
+  builder.SetMaxReceiveMessageSize(4 << 20);
+  builder.SetMaxSendMessageSize(32 << 20);
+  auto server = builder.BuildAndStart();
+  if (!server) {
+    Log(spdlog::level::err, "cannot serve", {{"socket", socket}});
+    return 1;
+  }
+  int taken = 0;
+  sigwait(&signals, &taken);
+  service->Close();
+  server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(2));
+  server->Wait();
+  unlink(socket.c_str());
+  return 0;
+}

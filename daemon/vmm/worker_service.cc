@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+// Each call, handed on to the VM.
+#include "daemon/vmm/worker_service.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/time/time.h"
+#include "daemon/common/convert.h"
+#include "daemon/common/errors.h"
+
+namespace trapline::daemon {
+namespace {
+
+constexpr absl::Duration kWatchPoll = absl::Milliseconds(200);
+
+v1::Vm::State ToProto(vm::State state) { return static_cast<v1::Vm::State>(static_cast<int>(state) + 1); }
+
+v1::VmEvent::Kind ToProto(vm::EventKind kind) {
+  switch (kind) {
+    case vm::EventKind::kStarted: return v1::VmEvent::STARTED;
+    case vm::EventKind::kPaused: return v1::VmEvent::PAUSED;
+    case vm::EventKind::kResumed: return v1::VmEvent::RESUMED;
+    case vm::EventKind::kReset: return v1::VmEvent::RESET;
+    case vm::EventKind::kStopped: return v1::VmEvent::STOPPED;
+    case vm::EventKind::kFailed: return v1::VmEvent::FAILED;
+    case vm::EventKind::kGuestReset: return v1::VmEvent::GUEST_RESET;
+    case vm::EventKind::kGuestPowerOff: return v1::VmEvent::GUEST_POWER_OFF;
+    case vm::EventKind::kGuestExit: return v1::VmEvent::GUEST_EXIT;
+    case vm::EventKind::kTripleFault: return v1::VmEvent::TRIPLE_FAULT;
+  }
+  return v1::VmEvent::KIND_UNSPECIFIED;
+}
+
+vm::EngineKind FromProto(v1::Engine engine) {
+  switch (engine) {
+    case v1::ENGINE_SOFT: return vm::EngineKind::kSoft;
+    case v1::ENGINE_DIRECT: return vm::EngineKind::kDirect;
+    case v1::ENGINE_KVM: return vm::EngineKind::kKvm;
+    default: return vm::EngineKind::kAuto;
+  }
+}
+
+}  // namespace
+
+void WorkerService::Close() {
+  absl::MutexLock lock(&mutex_);
+  closed_ = true;
+}
+
+grpc::Status WorkerService::Get(vm::Vm** vm) {
+  absl::MutexLock lock(&vm_mutex_);
+  if (!vm_) return Error(grpc::FAILED_PRECONDITION, "VM_NOT_MADE", "the worker has no VM yet");
+  *vm = vm_.get();
+  return grpc::Status::OK;
+}
+
+void WorkerService::FillStatus(vm::Vm& vm, worker::v1::Status* status) {
+  status->set_state(ToProto(vm.state()));
+  status->set_reason(vm.state_reason());
+  if (vm.exit_status() >= 0) status->set_exit_status(vm.exit_status());
+  status->set_engine(v1::ENGINE_SOFT);
+  status->set_instructions_retired(vm.instructions_retired());
+  status->set_pid(getpid());
+}
+
+// ---- What happens ----
+
+void WorkerService::Push(worker::v1::Happening happening) {
+  absl::MutexLock lock(&mutex_);
+  backlog_.push_back(std::move(happening));
+}
+
+void WorkerService::PushConsole(std::string_view bytes) {
+  absl::MutexLock lock(&mutex_);
+  console_bytes_ += bytes.size();
+  // Bytes come one at a time: they travel in the last message that still waits.
+  if (!backlog_.empty() && backlog_.back().has_console() && backlog_.back().console().size() < 4096) {
+    backlog_.back().mutable_console()->append(bytes);
+  } else {
+    backlog_.emplace_back().set_console(std::string(bytes));
+  }
+  for (auto it = backlog_.begin(); console_bytes_ > kMaxBacklog && it != backlog_.end();) {
+    if (!it->has_console()) {
+      ++it;
+      continue;
+    }
+    console_bytes_ -= it->console().size();
+    it = backlog_.erase(it);
+  }
+}
+
+grpc::Status WorkerService::Watch(grpc::ServerContext* context, const google::protobuf::Empty*,
+                                  grpc::ServerWriter<worker::v1::Happening>* writer) {
+  writer->SendInitialMetadata();
+  for (;;) {
+    std::deque<worker::v1::Happening> batch;
+    {
+      absl::MutexLock lock(&mutex_);
+      auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closed_ || !backlog_.empty(); };
+      mutex_.AwaitWithTimeout(absl::Condition(&ready), kWatchPoll);
+      if (closed_ && backlog_.empty()) return grpc::Status::OK;
+      if (context->IsCancelled()) return grpc::Status::CANCELLED;
+      batch.swap(backlog_);
+      console_bytes_ = 0;
+    }
+    for (const auto& happening : batch) {
+      if (!writer->Write(happening)) return grpc::Status::CANCELLED;
+    }
+  }
+}
+
+// ---- Life ----
+
+grpc::Status WorkerService::Create(grpc::ServerContext*, const worker::v1::CreateRequest* request, worker::v1::Status* response) {
+  absl::MutexLock lock(&vm_mutex_);
+  if (vm_) return Error(grpc::ALREADY_EXISTS, "VM_EXISTS", "the worker has its VM");
+  vm::VmConfig config;
+  config.name = request->name();
+  const v1::VmSpec& spec = request->spec();
+  if (spec.vcpus() != 0) config.vcpus = spec.vcpus();
+  if (spec.memory_bytes() != 0) config.memory_bytes = spec.memory_bytes();
+  config.kernel_path = spec.kernel_path();
+  config.initrd_path = spec.initrd_path();
+  config.command_line = spec.command_line();
+  config.engine = FromProto(spec.engine());
+  config.stats_path = request->stats_path();
+  auto policy = daemon::FromProto(spec.policy());
+  if (!policy) return InvalidField("vm.spec.policy.limit", "must be EMULATE, INTERRUPT or LINKED");
+  config.policy = *policy;
+
+  vm::Observer observer;
+  observer.on_event = [this](const vm::Event& event) {
+    worker::v1::Happening happening;
+    auto* out = happening.mutable_event();
+    out->set_kind(ToProto(event.kind));
+    out->set_state(ToProto(event.state));
+    out->set_reason(event.reason);
+    out->set_exit_status(event.exit_status);
+    Push(std::move(happening));
+  };
+  observer.on_console_output = [this](std::string_view bytes) { PushConsole(bytes); };
+  auto vm = vm::Vm::Create(config, std::move(observer));
+  if (!vm.ok()) return FromCore(vm.status());
+  vm_ = *std::move(vm);
+  FillStatus(*vm_, response);
+  return grpc::Status::OK;
+}
+
+grpc::Status WorkerService::GetStatus(grpc::ServerContext*, const google::protobuf::Empty*, worker::v1::Status* response) {
+  vm::Vm* vm;
+  if (auto status = Get(&vm); !status.ok()) return status;
+  FillStatus(*vm, response);
+  return grpc::Status::OK;
+}
+
+grpc::Status WorkerService::Move(grpc::ServerContext*, const worker::v1::MoveRequest* request, worker::v1::MoveResponse* response) {
+  vm::Vm* vm;
+  if (auto status = Get(&vm); !status.ok()) return status;
+  absl::Status moved;
+  switch (request->kind()) {
+    case worker::v1::MoveRequest::START: moved = vm->Start(); break;
+    case worker::v1::MoveRequest::PAUSE: moved = vm->Pause(); break;
+    case worker::v1::MoveRequest::RESUME: moved = vm->Resume(); break;
+    case worker::v1::MoveRequest::RESET: moved = vm->Reset(); break;
+    case worker::v1::MoveRequest::STOP: {
+      auto mode = request->mode() == v1::StopVmRequest::FORCED ? vm::StopMode::kForced : vm::StopMode::kGraceful;
+      auto grace = absl::Seconds(request->grace_period().seconds()) + absl::Nanoseconds(request->grace_period().nanos());
+      auto outcome = vm->Stop(mode, grace);
+      moved = outcome.status();
+      if (outcome.ok()) response->set_outcome(static_cast<v1::StopVmResponse::Outcome>(static_cast<int>(*outcome) + 1));
+      break;
+    }
+    default: moved = absl::InvalidArgumentError("no such move");
+  }
+  if (!moved.ok()) return FromCore(moved);
+  FillStatus(*vm, response->mutable_status());
+  return grpc::Status::OK;
+}
+
+// ---- Looking in ----
+
+grpc::Status WorkerService::WriteConsole(grpc::ServerContext*, const worker::v1::WriteConsoleRequest* request, google::protobuf::Empty*) {
+  vm::Vm* vm;
+  if (auto status = Get(&vm); !status.ok()) return status;
+  return FromCore(vm->WriteConsole(request->bytes()));
+}
+
+grpc::Status WorkerService::ReadRegisters(grpc::ServerContext*, const v1::ReadRegistersRequest* request, v1::Registers* response) {
+  vm::Vm* vm;
+  if (auto status = Get(&vm); !status.ok()) return status;
+  auto registers = vm->ReadRegisters(request->vcpu());
+  if (!registers.ok()) return FromCore(registers.status());
+  *response = daemon::ToProto(*registers);
+  response->set_symbol(vm->Symbolize(registers->rip));
+  return grpc::Status::OK;
+}
+
+grpc::Status WorkerService::ReadMemory(grpc::ServerContext*, const v1::ReadMemoryRequest* request, v1::ReadMemoryResponse* response) {
+  vm::Vm* vm;
+  if (auto status = Get(&vm); !status.ok()) return status;
+  auto bytes = request->physical() ? vm->ReadPhysical(request->address(), request->size())
+                                   : vm->ReadLinear(request->vcpu(), request->address(), request->size());
+  if (!bytes.ok()) return FromCore(bytes.status());
+  response->set_address(request->address());
+  response->set_data(bytes->data(), bytes->size());
+  return grpc::Status::OK;
+}
+
+grpc::Status WorkerService::Disassemble(grpc::ServerContext*, const v1::DisassembleRequest* request, v1::DisassembleResponse* response) {
+  constexpr uint32_t kDefaultCount = 16;
+  vm::Vm* vm;
+  if (auto status = Get(&vm); !status.ok()) return status;
+  uint64_t address = request->address();
+  if (!request->has_address()) {
+    auto registers = vm->ReadRegisters(request->vcpu());
+    if (!registers.ok()) return FromCore(registers.status());
+    address = registers->segment[x86::kCs].base + registers->rip;
+  }
+  auto instructions = vm->Disassemble(request->vcpu(), address, request->count() ? request->count() : kDefaultCount);
+  if (!instructions.ok()) return FromCore(instructions.status());
+  for (const vm::Instruction& instruction : *instructions) {
+    auto* out = response->add_instructions();
+    out->set_address(instruction.address);
+    out->set_bytes(instruction.bytes.data(), instruction.bytes.size());
+    out->set_text(instruction.text);
+    out->set_symbol(instruction.symbol);
+  }
+  return grpc::Status::OK;
+}
+
+// ---- Sites ----
+
+grpc::Status WorkerService::Symbolize(grpc::ServerContext*, const google::protobuf::Empty*, google::protobuf::Empty*) {
+  vm::Vm* vm;
+  if (auto status = Get(&vm); !status.ok()) return status;
+  vm->hypercalls().Symbolize([vm](uint64_t gva) { return vm->Symbolize(gva); });
+  return grpc::Status::OK;
+}
+
+grpc::Status WorkerService::GetPolicy(grpc::ServerContext*, const google::protobuf::Empty*, v1::Policy* response) {
+  vm::Vm* vm;
+  if (auto status = Get(&vm); !status.ok()) return status;
+  *response = daemon::ToProto(vm->hypercalls().policy());
+  return grpc::Status::OK;
+}
+
+grpc::Status WorkerService::SetPolicy(grpc::ServerContext*, const worker::v1::SetPolicyRequest* request, google::protobuf::Empty*) {
+  vm::Vm* vm;
+  if (auto status = Get(&vm); !status.ok()) return status;
+  std::optional<hypercall::Policy> policy;
+  if (request->has_policy()) {
+    policy = daemon::FromProto(request->policy());
+    if (!policy) return InvalidField("policy.limit", "must be EMULATE, INTERRUPT or LINKED");
+  }
+  if (request->has_gpa()) return FromCore(vm->hypercalls().SetSitePolicy(request->gpa(), policy));
+  if (!policy) return InvalidField("policy", "must be set for a VM");
+  return FromCore(vm->hypercalls().SetPolicy(*policy));
+}
+
+grpc::Status WorkerService::Revert(grpc::ServerContext*, const worker::v1::SiteRequest* request, google::protobuf::Empty*) {
+  vm::Vm* vm;
+  if (auto status = Get(&vm); !status.ok()) return status;
+  return FromCore(vm->hypercalls().Revert(request->gpa()));
+}
+
+grpc::Status WorkerService::ResetCounters(grpc::ServerContext*, const worker::v1::SiteRequest* request, google::protobuf::Empty*) {
+  vm::Vm* vm;
+  if (auto status = Get(&vm); !status.ok()) return status;
+  return FromCore(vm->hypercalls().ResetCounters(request->has_gpa() ? std::optional(request->gpa()) : std::nullopt));
+}
+
+grpc::Status WorkerService::SetTracing(grpc::ServerContext*, const worker::v1::SetTracingRequest* request, google::protobuf::Empty*) {
+  vm::Vm* vm;
+  if (auto status = Get(&vm); !status.ok()) return status;
+  vm->hypercalls().SetTracing(request->on());
+  return grpc::Status::OK;
+}
+
+}  // namespace trapline::daemon
