@@ -46,7 +46,7 @@ bool Holds(const LazyFlags& flags) {
       holds = flags.Zero();
       break;
     case Condition::kNotAbove:
-      holds = flags.Carry() | flags.Zero();
+      holds = (int{flags.Carry()} | int{flags.Zero()}) != 0;  // without a branch
       break;
     case Condition::kSign:
       holds = flags.Sign();
@@ -58,7 +58,7 @@ bool Holds(const LazyFlags& flags) {
       holds = flags.Less();
       break;
     default:
-      holds = flags.Less() | flags.Zero();
+      holds = (int{flags.Less()} | int{flags.Zero()}) != 0;
       break;
   }
   return holds != kNegated;
