@@ -38,7 +38,7 @@ struct Block;
 
 struct BlockLink {
   Block* target = nullptr;
-  uint32_t epoch = 0;
+  uint64_t epoch = 0;
 };
 
 struct Block {

@@ -34,6 +34,13 @@ void Cpu::UpdateMode() {
           : rflags_rest & x86::rflags::kAc    ? View::kSupervisorAc
                                               : View::kSupervisor;
   tlb_ = &tlbs_[static_cast<size_t>(view_)];
+  uint64_t code_base = code_bits == 64 ? 0 : cs.base;
+  if (code_base != code_base_) {
+    // Blocks may stand under other RIPs from now on than those that link to them expect.
+    code_base_ = code_base;
+    ++tlb_epoch;
+    ++global_epoch;
+  }
   r[kSlotFsBase] = segment[x86::kFs].base;
   r[kSlotGsBase] = segment[x86::kGs].base;
 }

@@ -33,6 +33,7 @@ enum Attention : uint32_t {
   kAttentionKick = 1,       // leave Run
   kAttentionInterrupt = 2,  // an interrupt or NMI may be deliverable
   kAttentionExclusive = 4,  // somebody wants to be alone
+  kAttentionSingle = 8,     // each instruction comes to the dispatcher: single-step, breakpoints, interrupt shadow
 };
 
 // The MSRs that the engine keeps as plain storage.
@@ -78,14 +79,17 @@ class Cpu {
   BlockLink* unresolved_link = nullptr;  // what the dispatcher shall fill in with the next block
   std::atomic<uint32_t> attention{0};
   std::atomic<uint64_t> retired{0};
-  // Changes with everything that may change where linear pages of code lead to. global_epoch is the tlb_epoch of the last
-  // change that global pages saw as well.
-  uint32_t tlb_epoch = 1, global_epoch = 1;
+  // Count the changes to where linear pages of code lead: all of them, and those that global pages see as well. No value
+  // is ever in both.
+  uint64_t tlb_epoch = 1, global_epoch = uint64_t{1} << 63;
   bool leave_block = false;             // a store hit code: decode anew before the next instruction
   bool interrupt_shadow = false;        // hold interrupts for one instruction (STI, MOV SS)
+  bool debug_shadow = false;            // hold debug traps and breakpoints likewise (MOV SS, POP SS)
+  uint64_t debug_hits = 0;              // DR6 bits of watchpoints that this instruction hit (debug.h)
   bool nmi_blocked = false;
   bool halted = false;                  // the block ended with HLT
   uint8_t code_bits = 16;               // 16, 32 or 64
+  uint32_t pauses = 0;                  // PAUSE instructions so far
 
   // --- Registers ---
   template <typename T>
@@ -185,7 +189,7 @@ class Cpu {
   // A branch to a computed address in the current mode.
   const Op* BranchIndirect(uint64_t target);
   // The epoch that links to this block are good for.
-  uint32_t EpochOf(const Block& target) const { return target.global ? global_epoch : tlb_epoch; }
+  uint64_t EpochOf(const Block& target) const { return target.global ? global_epoch : tlb_epoch; }
   const Op* Enter(Block* next) {
     block = next;
     retired.store(retired.load(std::memory_order_relaxed) + next->count,
@@ -417,9 +421,10 @@ class Cpu {
     }
   }
   // The entry for a page, walked and filled in if need be.
-  TlbEntry& Translate(uint64_t linear, Access access);
+  const TlbEntry& Translate(uint64_t linear, Access access);
   void ReadPage(uint64_t linear, std::byte* bytes, size_t size);
   void WritePage(uint64_t linear, const std::byte* bytes, size_t size);
+  static void WriteHost(uint64_t host_address, const std::byte* bytes, size_t size);
   uint64_t CheckedAddress(const Op* op, Access access, unsigned size);
 
   Tlb* tlb_;
@@ -442,12 +447,14 @@ class Cpu {
 
   struct JumpEntry {
     uint64_t linear = 0;
-    uint32_t epoch = 0;
+    uint64_t epoch = 0;
     Block* block = nullptr;
   };
   static constexpr size_t kJumpEntries = 4096;
   JumpEntry jumps_[kJumpEntries];
   friend class Dispatcher;
+
+  uint64_t code_base_ = 0;  // that linear code addresses are offset by
 
   // Linear pages that were mapped by large pages since the last flush: INVLPG within drops everything.
   uint64_t large_low_ = ~uint64_t{0}, large_high_ = 0;

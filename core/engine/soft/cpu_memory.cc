@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/engine/soft/cpu.h"
+#include "core/engine/soft/debug.h"
 
 namespace trapline::engine::soft {
 namespace {
@@ -12,14 +13,14 @@ unsigned DevicePiece(size_t left) { return left >= 8 ? 8 : left >= 4 ? 4 : left 
 
 }  // namespace
 
-TlbEntry& Cpu::Translate(uint64_t linear, Access access) {
+const TlbEntry& Cpu::Translate(uint64_t linear, Access access) {
   if (LongMode() && !x86::Canonical(linear)) {
     throw Fault{x86::Vector::kGeneralProtection, 0, 0, true};
   }
-  TlbEntry& entry = tlb_->Slot(linear);
+  const TlbDetail& known = tlb_->Detail(linear);
   uint64_t page_address = linear & ~x86::kPageMask;
   bool write = access == Access::kWrite;
-  if (entry.linear == page_address && (!write || entry.writable)) return entry;
+  if (known.linear == page_address && (!write || known.writable)) return tlb_->Slot(linear);
 
   bool user = view_ == View::kUser;
   WalkResult walk = WalkPages(
@@ -32,22 +33,21 @@ TlbEntry& Cpu::Translate(uint64_t linear, Access access) {
   }
 
   RamPage ram = pages.Find(walk.translation.gpa);
-  entry = TlbEntry();
-  entry.linear = page_address;
-  entry.gpa = walk.translation.gpa;
-  entry.global = walk.translation.global;
-  entry.writable = walk.translation.writable;
+  TlbDetail detail{page_address, walk.translation.gpa, walk.translation.global,
+                   walk.translation.writable};
+  TlbEntry entry;
   entry.page = ram.state;
   entry.addend = reinterpret_cast<uint64_t>(ram.host) - page_address;
-  bool direct = ram.host && !ram.state->shadowed.load(std::memory_order_relaxed);
+  bool direct = ram.host && !ram.state->shadowed.load(std::memory_order_relaxed) && !PageWatched(*this, page_address);
   if (direct) entry.read_tag = page_address;
-  if (direct && entry.writable) entry.write_tag = page_address;
-  return entry;
+  if (direct && detail.writable) entry.write_tag = page_address;
+  return tlb_->Put(entry, detail);
 }
 
 void Cpu::ReadPage(uint64_t linear, std::byte* bytes, size_t size) {
-  TlbEntry& entry = Translate(linear, Access::kRead);
-  uint64_t gpa = entry.gpa + (linear & x86::kPageMask);
+  const TlbEntry& entry = Translate(linear, Access::kRead);
+  uint64_t gpa = tlb_->Detail(linear).gpa + (linear & x86::kPageMask);
+  NoteDataAccess(*this, linear, size, false);
   if (!entry.page) {
     for (size_t done = 0; done < size;) {
       unsigned piece = DevicePiece(size - done);
@@ -57,14 +57,22 @@ void Cpu::ReadPage(uint64_t linear, std::byte* bytes, size_t size) {
     }
     return;
   }
-  for (size_t i = 0; i < size; ++i) bytes[i] = RawLoad<std::byte>(entry.addend + linear + i);
+  uint64_t from = entry.addend + linear, to = reinterpret_cast<uint64_t>(bytes);
+  switch (size) {
+    case 2: RawStore(to, RawLoad<uint16_t>(from)); break;
+    case 4: RawStore(to, RawLoad<uint32_t>(from)); break;
+    case 8: RawStore(to, RawLoad<uint64_t>(from)); break;
+    default:
+      for (size_t i = 0; i < size; ++i) bytes[i] = RawLoad<std::byte>(from + i);
+  }
   if (entry.page->shadowed.load(std::memory_order_relaxed)) host.OverlayOriginal(gpa, {bytes, size}, false);
 }
 
 void Cpu::WritePage(uint64_t linear, const std::byte* bytes, size_t size) {
-  TlbEntry* entry = &Translate(linear, Access::kWrite);
-  uint64_t gpa = entry->gpa + (linear & x86::kPageMask);
-  if (!entry->page) {
+  const TlbEntry& entry = Translate(linear, Access::kWrite);
+  uint64_t gpa = tlb_->Detail(linear).gpa + (linear & x86::kPageMask);
+  NoteDataAccess(*this, linear, size, true);
+  if (!entry.page) {
     for (size_t done = 0; done < size;) {
       unsigned piece = DevicePiece(size - done);
       uint64_t value = 0;
@@ -74,12 +82,23 @@ void Cpu::WritePage(uint64_t linear, const std::byte* bytes, size_t size) {
     }
     return;
   }
-  if (entry->page->shadowed.load(std::memory_order_relaxed)) {
-    host.BeforeShadowedWrite(gpa, size);
+  PageState* page = entry.page;
+  uint64_t host_address = entry.addend + linear;
+  if (page->shadowed.load(std::memory_order_relaxed)) {
+    // Alone until the bytes are written, so that nobody rewrites the site anew in between.
+    exclusive.Run([&] {
+      host.BeforeShadowedWrite(gpa, size);
+      WriteHost(host_address, bytes, size);
+      page->InvalidateIfCode(linear & x86::kPageMask, size);
+    });
     leave_block = true;
-    entry = &Translate(linear, Access::kWrite);  // the page may be an ordinary one by now
+    return;
   }
-  uint64_t host_address = entry->addend + linear;
+  WriteHost(host_address, bytes, size);
+  NoteStore(page, linear, size);
+}
+
+void Cpu::WriteHost(uint64_t host_address, const std::byte* bytes, size_t size) {
   switch (size) {
     case 2: RawStore(host_address, RawLoad<uint16_t>(reinterpret_cast<uint64_t>(bytes))); break;
     case 4: RawStore(host_address, RawLoad<uint32_t>(reinterpret_cast<uint64_t>(bytes))); break;
@@ -87,7 +106,6 @@ void Cpu::WritePage(uint64_t linear, const std::byte* bytes, size_t size) {
     default:
       for (size_t i = 0; i < size; ++i) RawStore(host_address + i, bytes[i]);
   }
-  NoteStore(entry->page, linear, size);
 }
 
 void Cpu::ReadLinear(uint64_t linear, void* bytes, size_t size) {
@@ -131,14 +149,14 @@ void Cpu::ProbeWrite(uint64_t linear, size_t size) {
 
 std::byte* Cpu::HostForRead(uint64_t linear, size_t size) {
   if (((linear & x86::kPageMask) + size) > x86::kPageSize) return nullptr;
-  TlbEntry& entry = Translate(linear, Access::kRead);
+  const TlbEntry& entry = Translate(linear, Access::kRead);
   if (entry.read_tag != (linear & ~x86::kPageMask)) return nullptr;
   return reinterpret_cast<std::byte*>(entry.addend + linear);
 }
 
 std::byte* Cpu::HostForWrite(uint64_t linear, size_t size) {
   if (((linear & x86::kPageMask) + size) > x86::kPageSize) return nullptr;
-  TlbEntry& entry = Translate(linear, Access::kWrite);
+  const TlbEntry& entry = Translate(linear, Access::kWrite);
   if (entry.write_tag != (linear & ~x86::kPageMask)) return nullptr;
   return reinterpret_cast<std::byte*>(entry.addend + linear);
 }
@@ -203,7 +221,7 @@ void Cpu::FlushTlb(bool keep_global) {
   }
   ++tlb_epoch;
   if (!keep_global) {
-    global_epoch = tlb_epoch;
+    ++global_epoch;
     fetched_.reset();
     large_low_ = ~uint64_t{0};
     large_high_ = 0;
@@ -219,7 +237,10 @@ void Cpu::FlushPage(uint64_t linear) {
   for (auto& view : fetch_) {
     view[(linear >> x86::kPageShift) & (kFetchEntries - 1)].tag = kTagInvalid;
   }
-  if (fetched_.test(FetchedBit(linear))) global_epoch = ++tlb_epoch;
+  if (fetched_.test(FetchedBit(linear))) {
+    ++tlb_epoch;
+    ++global_epoch;
+  }
 }
 
 }  // namespace trapline::engine::soft

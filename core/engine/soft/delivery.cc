@@ -18,7 +18,7 @@ struct Gate {
 };
 
 uint32_t VectorError(const Interruption& it) {
-  return it.vector * 8u + 2u + (it.source == Source::kExternal || it.source == Source::kException);
+  return it.vector * 8u + 2u + (it.source != Source::kSoftware);
 }
 
 void DeliverReal(Cpu& cpu, const Interruption& it) {
@@ -57,6 +57,9 @@ Gate ReadGate(Cpu& cpu, const Interruption& it) {
   if (!gate.present) Raise(x86::Vector::kSegmentNotPresent, VectorError(it));
   return gate;
 }
+
+// In legacy modes; 16-bit gates have half of it.
+uint64_t GateOffset(const Gate& gate) { return gate.offset & (gate.type & 8 ? 0xffffffff : 0xffff); }
 
 // Writes a frame downwards on a stack that is not the current one yet.
 class NewStack {
@@ -102,13 +105,15 @@ class NewStack {
 
 void DeliverProtected(Cpu& cpu, const Interruption& it) {
   Gate gate = ReadGate(cpu, it);
-  bool external = it.source == Source::kExternal || it.source == Source::kException;
+  bool external = it.source != Source::kSoftware;
   uint32_t error = (gate.selector & kSelectorErrorMask) | (external ? 1 : 0);
   if (NullSelector(gate.selector)) RaiseGp(external ? 1 : 0);
   Descriptor code = ReadDescriptor(cpu, gate.selector);
   if (!code.code() || code.dpl() > cpu.cpl) RaiseGp(error);
   if (!code.present()) Raise(x86::Vector::kSegmentNotPresent, error);
   if (cpu.LongMode() && (!code.long_code() || code.default32())) RaiseGp(error);
+
+  if (cpu.LongMode() ? !x86::Canonical(gate.offset) : GateOffset(gate) > code.limit()) RaiseGp(external ? 1 : 0);
 
   unsigned new_cpl = code.conforming() ? cpu.cpl : code.dpl();
   bool inner = new_cpl < cpu.cpl;
@@ -139,7 +144,6 @@ void DeliverProtected(Cpu& cpu, const Interruption& it) {
   unsigned width = cpu.LongMode() ? 8 : gate.type & 8 ? 4 : 2;
   NewStack frame(cpu, ss, sp, new_cpl);
   uint64_t flags = cpu.Rflags();
-  if (it.source != Source::kException) flags &= ~kRf;
   if (from_v86) {
     for (x86::SegmentName name : {x86::kGs, x86::kFs, x86::kDs, x86::kEs}) {
       frame.Push(cpu.segment[name].selector, width);
@@ -165,7 +169,7 @@ void DeliverProtected(Cpu& cpu, const Interruption& it) {
   cpu.segment[x86::kCs] =
       SegmentOf(static_cast<uint16_t>((gate.selector & kSelectorErrorMask) | new_cpl), code);
   cpu.cpl = static_cast<uint8_t>(new_cpl);
-  cpu.rip = width == 8 ? gate.offset : width == 4 ? gate.offset & 0xffffffff : gate.offset & 0xffff;
+  cpu.rip = cpu.LongMode() ? gate.offset : GateOffset(gate);
   cpu.UpdateMode();
   cpu.SetStackPointer(frame.sp());
 }

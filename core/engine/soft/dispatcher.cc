@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "core/engine/soft/debug.h"
 #include "core/engine/soft/delivery.h"
 #include "core/engine/soft/interp/hypercall_entry.h"
 
@@ -62,10 +63,14 @@ void Dispatcher::RunBlocks() {
     if (cpu_.attention.load(std::memory_order_relaxed) != 0 && !Attend()) return;
     bool stepping = (cpu_.rflags_rest & x86::rflags::kTf) != 0;
     bool shadow = std::exchange(cpu_.interrupt_shadow, false);
+    bool alone = Alone(shadow);
+    if (alone) CheckCodeBreakpoint((cpu_.rflags_rest & x86::rflags::kRf) != 0);
+    // RF holds for one instruction; IRET may set it anew.
+    cpu_.rflags_rest &= ~x86::rflags::kRf;
     BlockLink* link = std::exchange(cpu_.unresolved_link, nullptr);
     Block* source = std::exchange(cpu_.block, nullptr);
     uint64_t cleared = cleared_;
-    Block* block = FindBlock(stepping || shadow);
+    Block* block = FindBlock(alone);
     // If the cache was emptied the link's own block is gone.
     if (link && source && cleared == cleared_ && source->mode_key == block->mode_key) {
       *link = {block, cpu_.EpochOf(*block)};
@@ -77,16 +82,21 @@ void Dispatcher::RunBlocks() {
       next = next->run(cpu_, next);
     } while (next);
     cpu_.current = nullptr;
-    cpu_.rflags_rest &= ~x86::rflags::kRf;
-    if (cpu_.interrupt_shadow) cpu_.RecheckInterrupts();
-    if (shadow) cpu_.RecheckInterrupts();
+    if (cpu_.interrupt_shadow || shadow) cpu_.RecheckInterrupts();
+    if (alone) RaiseDebugTraps(stepping);
     if (cpu_.halted) {
       cpu_.halted = false;
       exit_.reason = ExitReason::kHalt;
       return;
     }
-    if (stepping) RaiseSingleStep();
   }
+}
+
+bool Dispatcher::Alone(bool shadow) {
+  bool alone = shadow || (cpu_.rflags_rest & x86::rflags::kTf) || BreakpointsEnabled(cpu_);
+  bool was = (cpu_.attention.load(std::memory_order_relaxed) & kAttentionSingle) != 0;
+  if (alone != was) cpu_.attention.fetch_xor(kAttentionSingle);
+  return alone;
 }
 
 bool Dispatcher::Attend() {
@@ -231,6 +241,7 @@ bool Dispatcher::HandleFault(const Fault& fault, const Op* op) {
     cpu_.rip = cpu_.RipOf(op) & cpu_.RipMask();
   }
   cpu_.unresolved_link = nullptr;
+  cpu_.debug_hits = 0;
   Fault actual = fault;
   if (fault.noncanonical && op && op->segment == x86::kSs) actual.vector = x86::Vector::kStackFault;
   if (fault.vector == x86::Vector::kInvalidOpcode && op) {
@@ -261,9 +272,22 @@ bool Dispatcher::Deliver(const Fault& first) {
   }
 }
 
-void Dispatcher::RaiseSingleStep() {
-  constexpr uint64_t kSingleStep = 1u << 14;  // DR6.BS
-  cpu_.dr[6] |= kSingleStep;
+void Dispatcher::CheckCodeBreakpoint(bool resume) {
+  if (resume || cpu_.debug_shadow || !BreakpointsEnabled(cpu_)) return;
+  uint64_t hits = CodeBreakpoints(cpu_, cpu_.LinearOfCode(cpu_.rip));
+  if (hits == 0) return;
+  cpu_.dr[6] |= hits;
+  Raise(x86::Vector::kDebug);
+}
+
+// Behind an instruction that ran alone.
+void Dispatcher::RaiseDebugTraps(bool stepping) {
+  if (cpu_.debug_shadow && cpu_.interrupt_shadow) return;  // the instruction was what casts the shadow
+  cpu_.debug_shadow = false;
+  uint64_t hits = std::exchange(cpu_.debug_hits, 0) | (stepping ? debug::kDr6SingleStep : 0);
+  if (hits == 0) return;
+  cpu_.halted = false;
+  cpu_.dr[6] |= hits;
   Raise(x86::Vector::kDebug);
 }
 

@@ -36,7 +36,10 @@ class Dispatcher {
                                       std::span<uint8_t> bytes);
   bool HandleFault(const Fault& fault, const Op* op);
   bool Deliver(const Fault& fault);
-  [[noreturn]] void RaiseSingleStep();
+  // Whether the next instruction is to be run alone; sets the attention that keeps it so.
+  bool Alone(bool shadow);
+  void CheckCodeBreakpoint(bool resume);
+  void RaiseDebugTraps(bool stepping);
   void FillTrap();
 
   Cpu& cpu_;

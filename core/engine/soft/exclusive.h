@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lets one party work while no vCPU executes a guest instruction.
 //
-// A vCPU is "executing" from Begin to End; it passes a safe point (End, Begin) at least at every block boundary once it was asked to.
-// Run asks all vCPUs, waits until none executes, and holds those that want to begin. A vCPU may call Run itself from within an
-// instruction: it stops counting as executing for that time, so two that want to be alone take turns instead of waiting for each other.
-// What such a vCPU had looked up before (translations, its own block) may be stale afterwards.
+// A vCPU is "executing" from Begin to End; it passes a safe point (End, Begin) at least at every
+// block boundary once it was asked to. Run asks all vCPUs, waits until none executes, and holds
+// those that want to begin. A vCPU may call Run itself from within an instruction: it stops
+// counting as executing for that time, so two that want to be alone take turns instead of waiting
+// for each other. What such a vCPU had looked up before (translations, its own block) may be stale
+// afterwards. Who is alone may call Run again and stays alone: a locked instruction that hits a
+// rewritten page does. A body may throw a guest fault.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/cleanup/cleanup.h"
 #include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
 
@@ -41,24 +46,32 @@ class Exclusive {
   }
 
   void Run(absl::FunctionRef<void()> body) {
+    if (alone_in_ == this) {
+      body();
+      return;
+    }
     bool was_inside = inside_ == this;
     if (was_inside) End();
+    absl::Cleanup come_back = [&] {
+      if (was_inside) Begin();
+    };
+    absl::MutexLock alone(&alone_);
     {
-      absl::MutexLock alone(&alone_);
-      {
-        absl::MutexLock lock(&mutex_);
-        wanted_ = true;
-      }
-      for (auto& ask : asks_) ask();
-      {
-        absl::MutexLock lock(&mutex_);
-        mutex_.Await(absl::Condition(this, &Exclusive::NobodyExecutesLocked));
-      }
-      body();
+      absl::MutexLock lock(&mutex_);
+      wanted_ = true;
+    }
+    for (auto& ask : asks_) ask();
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(this, &Exclusive::NobodyExecutesLocked));
+    }
+    const Exclusive* outer = std::exchange(alone_in_, this);
+    absl::Cleanup let_go = [&] {
+      alone_in_ = outer;
       absl::MutexLock lock(&mutex_);
       wanted_ = false;
-    }
-    if (was_inside) Begin();
+    };
+    body();
   }
 
  private:
@@ -73,6 +86,8 @@ class Exclusive {
   std::vector<std::function<void()>> asks_;
   // The instance that the calling thread executes under.
   static thread_local inline const Exclusive* inside_ = nullptr;
+  // The one that it is alone in.
+  static thread_local inline const Exclusive* alone_in_ = nullptr;
 };
 
 }  // namespace trapline::engine::soft

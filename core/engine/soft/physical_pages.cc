@@ -63,9 +63,12 @@ PhysicalPages::~PhysicalPages() {
 
 void PhysicalPages::MarkCode(PageState& page, uint64_t offset, uint64_t size) {
   uint64_t mask = ChunkMask(offset, size);
-  uint64_t before = page.chunks.fetch_or(mask);
-  if ((before & mask) == mask) return;
-  if (shared_) Membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+  if (!shared_) {
+    page.chunks.fetch_or(mask, std::memory_order_relaxed);
+    return;
+  }
+  absl::MutexLock lock(&mark_);
+  if (page.chunks.fetch_or(mask) == 0) Membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
 }
 
 void PhysicalPages::Invalidate(uint64_t gpa, uint64_t size) {

@@ -9,8 +9,10 @@
 // looks at `chunks`; the decoder sets its bits in `chunks` and then reads the bytes. If neither's first step could be delayed
 // past its second, at least one would see the other: either the decoder reads the new bytes, or the writer sees the mark and bumps the generation.
 // x86 may delay a store past a later load, and a fence after every guest store would cost more than the store. So only the
-// rare side pays: membarrier(2) after marking makes every other running thread pass a full fence, which stands in for the one that
-// the writers leave out. (Linux, membarrier(2), MEMBARRIER_CMD_PRIVATE_EXPEDITED.)
+// rare side pays: when a page gets its first mark, membarrier(2) makes every other running thread pass a full fence, which stands
+// in for the one that the writers leave out (Linux, membarrier(2), MEMBARRIER_CMD_PRIVATE_EXPEDITED). From then on every writer is
+// sure to see that the page has marks, passes a fence of its own and looks again at which; so the marks that follow need no membarrier.
+// Marking takes a lock: nobody may rely on a mark whose membarrier another thread has yet to make.
 #pragma once
 
 #include <atomic>
@@ -21,6 +23,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
 #include "core/engine/engine.h"
 #include "core/x86/paging.h"
 
@@ -44,8 +47,10 @@ struct PageState {
     chunks.store(0, std::memory_order_relaxed);
     generation.fetch_add(1, std::memory_order_release);
   }
-  // The same if code was decoded from [offset, offset + size); true if so.
+  // The same if code was decoded from [offset, offset + size), which was just written; true if so.
   bool InvalidateIfCode(uint64_t offset, uint64_t size) {
+    // The store before this load, see above. (An exchange is a fence that the thread sanitizer understands.)
+    chunks.fetch_or(0, std::memory_order_seq_cst);
     if ((chunks.load(std::memory_order_relaxed) & ChunkMask(offset, size)) == 0) return false;
     Invalidate();
     return true;
@@ -96,6 +101,7 @@ class PhysicalPages {
   };
   const bool shared_;
   std::vector<Region> regions_;
+  absl::Mutex mark_;  // held from a page's first mark to the end of its membarrier
 };
 
 // Registers this process for the fence that MarkCode needs. UNAVAILABLE: the host kernel has none.

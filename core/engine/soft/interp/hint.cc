@@ -4,6 +4,7 @@
 // The guest's accesses are the host's, so its fences are the host's, too. Flushing a line is only a
 // permission check: nothing behind guest memory can tell whether it happened.
 #include <immintrin.h>
+#include <sched.h>
 
 #include <atomic>
 
@@ -14,8 +15,15 @@ namespace {
 
 const Op* DoNothing(Cpu& cpu, const Op* op) { return cpu.Then(op); }
 
+// A guest that spins may wait for a vCPU whose thread has no host CPU right now.
+constexpr uint32_t kPausesPerYield = 256;
+
 const Op* Pause(Cpu& cpu, const Op* op) {
-  _mm_pause();
+  if (++cpu.pauses % kPausesPerYield == 0) {
+    sched_yield();
+  } else {
+    _mm_pause();
+  }
   return cpu.Then(op);
 }
 

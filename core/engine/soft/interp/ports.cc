@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // IN OUT INS OUTS (SDM volume 2). Every access goes to the host at once; repeated ones can be interrupted between two.
 #include "core/engine/soft/cpu.h"
+#include "core/engine/soft/debug.h"
 #include "core/engine/soft/interp/system.h"
 #include "core/engine/soft/segments.h"
 
@@ -17,6 +18,7 @@ template <typename T>
 const Op* In(Cpu& cpu, const Op* op) {
   uint16_t port = PortOf(cpu, op);
   CheckPortPermission(cpu, port, sizeof(T));
+  NotePortAccess(cpu, port, sizeof(T));
   cpu.Set<T>(kRaxOffset, static_cast<T>(cpu.host.ReadPort(port, sizeof(T))));
   return cpu.Leave(op);
 }
@@ -24,6 +26,7 @@ template <typename T>
 const Op* Out(Cpu& cpu, const Op* op) {
   uint16_t port = PortOf(cpu, op);
   CheckPortPermission(cpu, port, sizeof(T));
+  NotePortAccess(cpu, port, sizeof(T));
   cpu.host.WritePort(port, sizeof(T), cpu.Get<T>(kRaxOffset));
   return cpu.Leave(op);
 }
@@ -46,6 +49,7 @@ const Op* String(Cpu& cpu, const Op* op) {
   bool repeated = op->flags & (kOpRep | kOpRepne);
   if (repeated && (cpu.r[x86::kRcx] & AddressMask(op)) == 0) return cpu.Leave(op);
   CheckPortPermission(cpu, port, sizeof(T));
+  NotePortAccess(cpu, port, sizeof(T));
   int64_t step = cpu.rflags_rest & x86::rflags::kDf ? -static_cast<int64_t>(sizeof(T)) : sizeof(T);
   unsigned index = kIn ? x86::kRdi : x86::kRsi;
   auto segment = kIn ? x86::kEs : static_cast<x86::SegmentName>(op->segment);

@@ -2,6 +2,7 @@
 // Privileged and control instructions: control registers, descriptor tables, MSRs, time, caches, flags of the system.
 #include "core/engine/soft/cpu.h"
 #include "core/engine/soft/cpuid.h"
+#include "core/engine/soft/debug.h"
 #include "core/engine/soft/msrs.h"
 #include "core/engine/soft/interp/system.h"
 #include "core/engine/soft/segments.h"
@@ -244,9 +245,6 @@ const Op* WriteControl(Cpu& cpu, const Op* op) {
   return cpu.Leave(op);
 }
 
-constexpr uint64_t kDr6Ones = 0xffff0ff0, kDr6Writable = 0xe00f, kDr7One = 0x400, kDr7Writable = 0xffff2bff;
-constexpr uint64_t kDr7GeneralDetect = 1u << 13, kDr6GeneralDetect = 1u << 13;
-
 unsigned DebugNumber(const Cpu& cpu, const Op* op) {
   if (op->reg == 4 || op->reg == 5) {
     if (cpu.cr4 & x86::cr4::kDe) RaiseUd();
@@ -256,9 +254,9 @@ unsigned DebugNumber(const Cpu& cpu, const Op* op) {
 }
 void CheckDebugAccess(Cpu& cpu) {
   RequireCpl0(cpu);
-  if (cpu.dr[7] & kDr7GeneralDetect) {
-    cpu.dr[6] |= kDr6GeneralDetect;
-    cpu.dr[7] &= ~kDr7GeneralDetect;
+  if (cpu.dr[7] & debug::kDr7GeneralDetect) {
+    cpu.dr[6] |= debug::kDr6GeneralDetect;
+    cpu.dr[7] &= ~debug::kDr7GeneralDetect;
     Raise(x86::Vector::kDebug);
   }
 }
@@ -273,8 +271,12 @@ const Op* WriteDebug(Cpu& cpu, const Op* op) {
   CheckDebugAccess(cpu);
   uint64_t value = cpu.Code64() ? cpu.Get<uint64_t>(op->rm) : cpu.Get<uint32_t>(op->rm);
   if (number >= 6 && (value >> 32)) RaiseGp();
-  if (number == 6) value = (value & kDr6Writable) | kDr6Ones;
-  if (number == 7) value = (value & kDr7Writable) | kDr7One;
+  if (number == 6) value = (value & debug::kDr6Writable) | debug::kDr6Ones;
+  if (number == 7) value = (value & debug::kDr7Writable) | debug::kDr7One;
+  if (number != 6 && value != cpu.dr[number]) {
+    cpu.dr[number] = value;
+    cpu.FlushTlb(false);  // which pages are watched may have changed
+  }
   cpu.dr[number] = value;
   return cpu.Leave(op);
 }

@@ -361,7 +361,7 @@ const Op* ReadSegment(Cpu& cpu, const Op* op) {
 const Op* WriteSegment(Cpu& cpu, const Op* op) {
   uint16_t selector = op->flags & kOpMemory ? cpu.Load<uint16_t>(cpu.Address(op, 2)) : cpu.Get<uint16_t>(op->rm);
   LoadSegment(cpu, static_cast<x86::SegmentName>(op->reg), selector);
-  if (op->reg == x86::kSs) cpu.interrupt_shadow = true;
+  if (op->reg == x86::kSs) cpu.interrupt_shadow = cpu.debug_shadow = true;
   return cpu.Leave(op);
 }
 template <x86::SegmentName kName>
@@ -401,7 +401,7 @@ const Op* PopSegment(Cpu& cpu, const Op* op) {
   } else {
     cpu.r[x86::kRsp] = width == 4 ? static_cast<uint32_t>(sp) : sp;
   }
-  if (op->reg == x86::kSs) cpu.interrupt_shadow = true;
+  if (op->reg == x86::kSs) cpu.interrupt_shadow = cpu.debug_shadow = true;
   return cpu.Leave(op);
 }
 
