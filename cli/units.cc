@@ -89,7 +89,7 @@ std::string Hex(uint64_t value) { return absl::StrFormat("0x%x", value); }
 
 std::string Grouped(uint64_t value) {
   std::string digits = absl::StrCat(value);
-  for (size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, ",");
+  for (size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, 1, ',');
   return digits;
 }
 

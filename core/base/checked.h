@@ -36,7 +36,6 @@ constexpr std::optional<uint64_t> CheckedAlignUp(uint64_t value, uint64_t alignm
   return *sum & ~(alignment - 1);
 }
 
-
 __extension__ typedef unsigned __int128 Uint128;
 
 // a * b / divisor without losing the upper half of the product; the quotient must fit. Thread-safe.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The logging hook: core code reports through it, the process that links core decides where it goes.
+// The logging hook: core code reports through it, the process that links core decides where it
+// goes.
 #pragma once
 
 #include <functional>
@@ -11,7 +12,8 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
 using LogSink = std::function<void(LogLevel, std::string_view message)>;
 
-// Replaces the sink; the default writes warnings and errors to stderr. Call once, before any thread is started.
+// Replaces the sink; the default writes warnings and errors to stderr. Call once, before any thread
+// is started.
 void SetLogSink(LogSink sink);
 
 // Sends one line to the sink. Thread-safe if the sink is.

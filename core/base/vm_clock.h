@@ -9,9 +9,9 @@
 
 namespace trapline::base {
 
-// Guest time in TSC ticks and in nanoseconds since the VM was made. One per VM; the guest's TSC, its
-// timers and its kvm-clock all derive from it. Starts stopped, at zero.
-// Thread-safe; Start and Stop are called by one thread at a time.
+// Guest time in TSC ticks and in nanoseconds since the VM was made. One per VM; the guest's TSC,
+// its timers and its kvm-clock all derive from it. Starts stopped, at zero. Thread-safe; Start and
+// Stop are called by one thread at a time.
 class VmClock {
  public:
   VmClock() : frequency_(HostCyclesPerSecond()) {}

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine seam: what executes guest instructions.
 //
-// An engine makes vCPUs over the VM's RAM. Each vCPU runs on a thread of its caller's until an exit; what the exit
-// means is the caller's business. On the way the vCPU calls its VcpuHost for I/O, interrupts, time and hypercalls.
-// Engines know neither devices nor hypercalls; core/vm is the only place that brings them together.
+// An engine makes vCPUs over the VM's RAM. Each vCPU runs on a thread of its caller's until an
+// exit; what the exit means is the caller's business. On the way the vCPU calls its VcpuHost for
+// I/O, interrupts, time and hypercalls. Engines know neither devices nor hypercalls; core/vm is the
+// only place that brings them together.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +23,8 @@
 
 namespace trapline::engine {
 
-// A piece of guest-physical address space that is plain memory. gpa and size are multiples of 4 KiB.
+// A piece of guest-physical address space that is plain memory. gpa and size are multiples of 4
+// KiB.
 struct RamRegion {
   uint64_t gpa;
   uint64_t size;
@@ -42,20 +44,20 @@ struct Exit {
   ExitReason reason;
   // kTrap: where. The registers stand at the instruction, as a fault leaves them.
   struct Trap {
-    uint64_t gva = 0;               // linear address of the instruction
+    uint64_t gva = 0;  // linear address of the instruction
     uint8_t cpl = 0;
     bool long_mode = false;
-    uint8_t length = 0;             // bytes that could be fetched, at most 3
+    uint8_t length = 0;  // bytes that could be fetched, at most 3
     std::byte bytes[3] = {};
-    uint64_t gpa[3] = {};           // guest-physical address of each of those bytes
+    uint64_t gpa[3] = {};  // guest-physical address of each of those bytes
   } trap;
   std::string failure;
 };
 
 enum class Access { kRead, kWrite, kFetch };
 
-// One virtual CPU. Run and the register calls belong to one thread at a time; Kick, RequestAttention and
-// instructions_retired may be called from any.
+// One virtual CPU. Run and the register calls belong to one thread at a time; Kick,
+// RequestAttention and instructions_retired may be called from any.
 class Vcpu {
  public:
   virtual ~Vcpu() = default;
@@ -66,22 +68,25 @@ class Vcpu {
   // Makes Run return with kKick soon, or at once when it is next called. Any thread.
   virtual void Kick() = 0;
 
-  // Makes the vCPU look at VcpuHost::InterruptPending and TakeNmi before its next block. Any thread.
+  // Makes the vCPU look at VcpuHost::InterruptPending and TakeNmi before its next block. Any
+  // thread.
   virtual void RequestAttention() = 0;
 
   // Registers of a vCPU that is not in Run.
   virtual x86::Registers GetRegisters() = 0;
   virtual void SetRegisters(const x86::Registers& registers) = 0;
 
-  // The general-purpose registers and RIP of a vCPU that is not in Run, without the cost of all others.
+  // The general-purpose registers and RIP of a vCPU that is not in Run, without the cost of all
+  // others.
   virtual HypercallFrame Frame() = 0;
   virtual void SetRip(uint64_t rip) = 0;
 
-  // Delivers an exception before the next instruction; the error code counts only where the vector has one.
+  // Delivers an exception before the next instruction; the error code counts only where the vector
+  // has one.
   virtual void InjectException(x86::Vector vector, uint32_t error_code) = 0;
 
-  // The guest-physical address behind a linear one under the current mode, by a page walk that changes nothing and
-  // checks presence only. NOT_FOUND: not mapped. Not in Run.
+  // The guest-physical address behind a linear one under the current mode, by a page walk that
+  // changes nothing and checks presence only. NOT_FOUND: not mapped. Not in Run.
   virtual absl::StatusOr<uint64_t> Translate(uint64_t linear) = 0;
 
   // Guest instructions completed since creation. Any thread.
@@ -103,21 +108,23 @@ class Engine {
   // host must outlive the vCPU.
   virtual absl::StatusOr<std::unique_ptr<Vcpu>> CreateVcpu(uint32_t apic_id, VcpuHost& host) = 0;
 
-  // Runs body while no vCPU executes a guest instruction; those that do are held between two of them.
-  // Callable from any thread, a vCPU's own (from a VcpuHost call) included. Not reentrant.
+  // Runs body while no vCPU executes a guest instruction; those that do are held between two of
+  // them. Callable from any thread, a vCPU's own (from a VcpuHost call) included. Not reentrant.
   virtual void RunExclusive(absl::FunctionRef<void()> body) = 0;
 
   // Forgets everything decoded from [gpa, gpa + size). Takes effect before each vCPU's next block.
   virtual void InvalidateCode(uint64_t gpa, uint64_t size) = 0;
 
-  // Marks the page at gpa as holding rewritten bytes: guest reads of it pass through OverlayOriginal, guest writes
-  // through BeforeShadowedWrite. Instruction fetch sees the rewritten bytes. Only within RunExclusive.
+  // Marks the page at gpa as holding rewritten bytes: guest reads of it pass through
+  // OverlayOriginal, guest writes through BeforeShadowedWrite. Instruction fetch sees the rewritten
+  // bytes. Only within RunExclusive.
   virtual void SetShadowed(uint64_t gpa, bool shadowed) = 0;
 };
 
-// The software x86-64 CPU (core/engine/soft). ram must outlive the engine and be sorted and disjoint.
-// INVALID_ARGUMENT: regions not page-aligned, unsorted or overlapping.
-// UNAVAILABLE: the host kernel lacks membarrier(2), which code invalidation relies on.
-absl::StatusOr<std::unique_ptr<Engine>> CreateSoftEngine(std::span<const RamRegion> ram, const CpuConfig& config);
+// The software x86-64 CPU (core/engine/soft). ram must outlive the engine and be sorted and
+// disjoint. INVALID_ARGUMENT: regions not page-aligned, unsorted or overlapping. UNAVAILABLE: the
+// host kernel lacks membarrier(2), which code invalidation relies on.
+absl::StatusOr<std::unique_ptr<Engine>> CreateSoftEngine(std::span<const RamRegion> ram,
+                                                         const CpuConfig& config);
 
 }  // namespace trapline::engine

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an engine's vCPU is handed by the rest of the VM: memory-mapped and port I/O, MSRs, interrupts, time, hypercalls.
+// What an engine's vCPU is handed by the rest of the VM: memory-mapped and port I/O, MSRs,
+// interrupts, time, hypercalls.
 #pragma once
 
 #include <cstddef>
@@ -16,22 +17,24 @@ struct CpuidLeaf {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
 
-// The registers of a vCPU that stands at a hypercall instruction, open to change by the service routine.
+// The registers of a vCPU that stands at a hypercall instruction, open to change by the service
+// routine.
 struct HypercallFrame {
   std::span<uint64_t, x86::kGprCount> gpr;
-  uint64_t rip;      // of the hypercall instruction, as an offset in CS
-  uint64_t gva;      // the same as a linear address
+  uint64_t rip;  // of the hypercall instruction, as an offset in CS
+  uint64_t gva;  // the same as a linear address
   uint8_t cpl;
-  bool long_mode;    // 64-bit code: arguments are 64 bits wide, else 32
-  uint8_t length = 0;  // of the hypercall instruction; the core makes it that of the whole rewritten site
+  bool long_mode;  // 64-bit code: arguments are 64 bits wide, else 32
+  uint8_t length =
+      0;  // of the hypercall instruction; the core makes it that of the whole rewritten site
 };
 
 // What the engine does after a hypercall was offered to the core.
 enum class HypercallOutcome {
-  kNotOurs,  // not a site of ours: the guest gets what the instruction means on its own
-  kServed,   // go on behind the instruction (HypercallFrame::length)
-  kHalt,     // go on behind the instruction, but leave Run with ExitReason::kHalt first
-  kExit,     // likewise with ExitReason::kKick: the VM wants to do something
+  kNotOurs,        // not a site of ours: the guest gets what the instruction means on its own
+  kServed,         // go on behind the instruction (HypercallFrame::length)
+  kHalt,           // go on behind the instruction, but leave Run with ExitReason::kHalt first
+  kExit,           // likewise with ExitReason::kKick: the VM wants to do something
   kInvalidOpcode,  // a rewritten site where the original would have been no hypercall: raise #UD
 };
 
@@ -48,8 +51,8 @@ class VcpuHost {
   virtual uint32_t ReadPort(uint16_t port, unsigned size) = 0;
   virtual void WritePort(uint16_t port, unsigned size, uint32_t value) = 0;
 
-  // MSRs that the engine does not keep itself (APIC base, x2APIC, TSC deadline, paravirtual clocks, MTRRs).
-  // False: no such MSR or a reserved value, and the guest gets #GP(0).
+  // MSRs that the engine does not keep itself (APIC base, x2APIC, TSC deadline, paravirtual clocks,
+  // MTRRs). False: no such MSR or a reserved value, and the guest gets #GP(0).
   virtual bool ReadMsr(uint32_t index, uint64_t* value) = 0;
   virtual bool WriteMsr(uint32_t index, uint64_t value) = 0;
 
@@ -73,17 +76,18 @@ class VcpuHost {
 
   // The guest executes `int $0x1f` at gpa. kNotOurs: deliver the interrupt through the guest's IDT.
   virtual HypercallOutcome OnHypercallInterrupt(HypercallFrame& frame, uint64_t gpa) = 0;
-  // The engine decodes `int $0x1f` at gpa: the site to bind a direct call to where one is `linked`, or null.
-  // The binding holds until the engine is told to invalidate that code.
+  // The engine decodes `int $0x1f` at gpa: the site to bind a direct call to where one is `linked`,
+  // or null. The binding holds until the engine is told to invalidate that code.
   virtual void* ResolveLinkedSite(uint64_t gpa) = 0;
   // The guest executes a site that was bound so.
   virtual HypercallOutcome OnLinkedHypercall(void* site, HypercallFrame& frame) = 0;
 
-  // The guest is about to write [gpa, gpa + size), which lies in a page that SetShadowed marks. On return no
-  // rewritten bytes stand in that range: they were put back, and their sites are retired.
+  // The guest is about to write [gpa, gpa + size), which lies in a page that SetShadowed marks. On
+  // return no rewritten bytes stand in that range: they were put back, and their sites are retired.
   virtual void BeforeShadowedWrite(uint64_t gpa, uint64_t size) = 0;
-  // Replaces in bytes, read from gpa in a shadowed page, what the patcher wrote by what the guest had there. For an instruction fetch
-  // a rewritten site that starts at gpa itself stays: jumping into the middle of one finds the original bytes.
+  // Replaces in bytes, read from gpa in a shadowed page, what the patcher wrote by what the guest
+  // had there. For an instruction fetch a rewritten site that starts at gpa itself stays: jumping
+  // into the middle of one finds the original bytes.
   virtual void OverlayOriginal(uint64_t gpa, std::span<std::byte> bytes, bool fetch) = 0;
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Entry points, counting and tracing: what happens on every call. Transitions are in transitions.cc.
+// Entry points, counting and tracing: what happens on every call. Transitions are in
+// transitions.cc.
 #include "core/hypercall/hypercall_core.h"
 
 #include <algorithm>
@@ -20,15 +21,18 @@ void Bump(Shared<T>& counter, T by = 1) {
 }
 
 size_t Bucket(uint64_t cycles) {
-  return cycles == 0 ? 0 : std::min<size_t>(63 - static_cast<unsigned>(__builtin_clzll(cycles)), kHistogramBuckets - 1);
+  return cycles == 0 ? 0
+                     : std::min<size_t>(63 - static_cast<unsigned>(__builtin_clzll(cycles)),
+                                        kHistogramBuckets - 1);
 }
 
 size_t Hash(uint64_t gpa, size_t size) { return (gpa * 0x9e3779b97f4a7c15u >> 32) & (size - 1); }
 
 }  // namespace
 
-HypercallCore::HypercallCore(engine::Engine& engine, PhysicalMemory& memory, ServiceHost& host, std::unique_ptr<StatsFile> stats,
-                             const Policy& policy, Listener listener)
+HypercallCore::HypercallCore(engine::Engine& engine, PhysicalMemory& memory, ServiceHost& host,
+                             std::unique_ptr<StatsFile> stats, const Policy& policy,
+                             Listener listener)
     : engine_(engine),
       memory_(memory),
       host_(host),
@@ -54,13 +58,17 @@ void HypercallCore::Insert(Site* site) {
 
 // ---- The ways in ----
 
-engine::HypercallOutcome HypercallCore::OnTrap(uint32_t vcpu, engine::Vcpu& cpu, const engine::Exit::Trap& trap) {
+engine::HypercallOutcome HypercallCore::OnTrap(uint32_t vcpu, engine::Vcpu& cpu,
+                                               const engine::Exit::Trap& trap) {
   uint64_t start = base::HostCycles();
-  if (trap.cpl != 0 || trap.length < kSiteLength || !IsHypercall(trap.bytes)) return engine::HypercallOutcome::kNotOurs;
-  Site* site = FindOrMake(trap.gpa[0], SiteState::kTrapping, Reason::kFirstTrap, trap.gva, trap.cpl, trap.bytes);
+  if (trap.cpl != 0 || trap.length < kSiteLength || !IsHypercall(trap.bytes))
+    return engine::HypercallOutcome::kNotOurs;
+  Site* site = FindOrMake(trap.gpa[0], SiteState::kTrapping, Reason::kFirstTrap, trap.gva, trap.cpl,
+                          trap.bytes);
   if (!site) return engine::HypercallOutcome::kNotOurs;  // the ledger is full
   if (!site->contiguous.load(std::memory_order_relaxed) ||
-      trap.gpa[kSiteLength - 1] != trap.gpa[0] + kSiteLength - 1 || (trap.gpa[0] ^ trap.gpa[kSiteLength - 1]) >> 12) {
+      trap.gpa[kSiteLength - 1] != trap.gpa[0] + kSiteLength - 1 ||
+      (trap.gpa[0] ^ trap.gpa[kSiteLength - 1]) >> 12) {
     site->contiguous.store(false, std::memory_order_relaxed);
   }
   engine::HypercallFrame frame = cpu.Frame();
@@ -70,22 +78,27 @@ engine::HypercallOutcome HypercallCore::OnTrap(uint32_t vcpu, engine::Vcpu& cpu,
   return outcome;
 }
 
-engine::HypercallOutcome HypercallCore::OnHypercallInterrupt(uint32_t vcpu, engine::HypercallFrame& frame, uint64_t gpa) {
+engine::HypercallOutcome HypercallCore::OnHypercallInterrupt(uint32_t vcpu,
+                                                             engine::HypercallFrame& frame,
+                                                             uint64_t gpa) {
   uint64_t start = base::HostCycles();
   Site* site = Find(gpa);
   if (site && site->state.load(std::memory_order_acquire) >= SiteState::kPatched &&
       site->state.load(std::memory_order_relaxed) <= SiteState::kLinked) {
-    if (frame.cpl != 0) return engine::HypercallOutcome::kInvalidOpcode;  // `vmcall` in user mode is no hypercall
+    if (frame.cpl != 0)
+      return engine::HypercallOutcome::kInvalidOpcode;  // `vmcall` in user mode is no hypercall
     frame.length = kSiteLength;
     auto outcome = ServeAt(site, vcpu, frame, Path::kInterrupt, start);
     Advance(site, vcpu, Path::kInterrupt);
     return outcome;
   }
-  if (!has_direct_.load(std::memory_order_acquire) || frame.cpl != 0) return engine::HypercallOutcome::kNotOurs;
+  if (!has_direct_.load(std::memory_order_acquire) || frame.cpl != 0)
+    return engine::HypercallOutcome::kNotOurs;
   if (!site || site->state.load() != SiteState::kDirect) {
     {
       absl::MutexLock lock(&mutex_);
-      bool registered = std::any_of(direct_.begin(), direct_.end(), [&](const Range& r) { return gpa >= r.start && gpa < r.end; });
+      bool registered = std::any_of(direct_.begin(), direct_.end(),
+                                    [&](const Range& r) { return gpa >= r.start && gpa < r.end; });
       if (!registered) return engine::HypercallOutcome::kNotOurs;
     }
     constexpr std::byte kBytes[kSiteLength] = {std::byte{0xcd}, std::byte{0x1f}, std::byte{0x90}};
@@ -100,7 +113,8 @@ void* HypercallCore::ResolveLinkedSite(uint64_t gpa) {
   return site && site->state.load(std::memory_order_acquire) == SiteState::kLinked ? site : nullptr;
 }
 
-engine::HypercallOutcome HypercallCore::OnLinkedHypercall(uint32_t vcpu, void* handle, engine::HypercallFrame& frame) {
+engine::HypercallOutcome HypercallCore::OnLinkedHypercall(uint32_t vcpu, void* handle,
+                                                          engine::HypercallFrame& frame) {
   uint64_t start = base::HostCycles();
   if (frame.cpl != 0) return engine::HypercallOutcome::kInvalidOpcode;
   frame.length = kSiteLength;
@@ -109,17 +123,21 @@ engine::HypercallOutcome HypercallCore::OnLinkedHypercall(uint32_t vcpu, void* h
 
 // ---- Serving ----
 
-engine::HypercallOutcome HypercallCore::ServeAt(Site* site, uint32_t vcpu, engine::HypercallFrame& frame, Path path, uint64_t start) {
+engine::HypercallOutcome HypercallCore::ServeAt(Site* site, uint32_t vcpu,
+                                                engine::HypercallFrame& frame, Path path,
+                                                uint64_t start) {
   auto& gpr = frame.gpr;
   uint64_t mask = frame.long_mode ? ~uint64_t{0} : 0xffffffff;
   Call call{.vcpu = vcpu,
             .number = gpr[x86::kRax] & mask,
-            .args = {gpr[x86::kRbx] & mask, gpr[x86::kRcx] & mask, gpr[x86::kRdx] & mask, gpr[x86::kRsi] & mask}};
+            .args = {gpr[x86::kRbx] & mask, gpr[x86::kRcx] & mask, gpr[x86::kRdx] & mask,
+                     gpr[x86::kRsi] & mask}};
   Serve(host_, *this, call);
   gpr[x86::kRax] = call.result & mask;
   uint64_t cycles = base::HostCycles() - start;
   Count(site, call, path, cycles);
-  if (tracing_.load(std::memory_order_relaxed)) [[unlikely]] Trace(site, frame, call, path, cycles);
+  if (tracing_.load(std::memory_order_relaxed)) [[unlikely]]
+    Trace(site, frame, call, path, cycles);
   return call.outcome;
 }
 
@@ -130,7 +148,8 @@ void HypercallCore::Count(Site* site, const Call& call, Path path, uint64_t cycl
   Bump(c.cycles[p], cycles);
   Bump(c.histogram[p][Bucket(cycles)]);
   uint64_t now = host_.Ticks();
-  if (c.first_use.load(std::memory_order_relaxed) == 0) c.first_use.store(now, std::memory_order_relaxed);
+  if (c.first_use.load(std::memory_order_relaxed) == 0)
+    c.first_use.store(now, std::memory_order_relaxed);
   c.last_use.store(now, std::memory_order_relaxed);
   size_t slot = 0;
   while (slot < kNumbersPerSite - 1) {
@@ -146,11 +165,13 @@ void HypercallCore::Count(Site* site, const Call& call, Path path, uint64_t cycl
   Bump(c.number_calls[slot]);
 }
 
-void HypercallCore::Trace(Site* site, const engine::HypercallFrame& frame, const Call& call, Path path, uint64_t cycles) {
+void HypercallCore::Trace(Site* site, const engine::HypercallFrame& frame, const Call& call,
+                          Path path, uint64_t cycles) {
   TraceRing& ring = stats_->ring(call.vcpu);
   uint64_t head = ring.head.load(std::memory_order_relaxed);
   TraceRecord& record = ring.records[head % kTraceCapacity];
-  // Invalid, contents, valid, and only then counted: a reader that overlaps with this sees a number that does not fit.
+  // Invalid, contents, valid, and only then counted: a reader that overlaps with this sees a number
+  // that does not fit.
   record.sequence.store(0, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_release);
   record.time_ns = host_.Nanoseconds();

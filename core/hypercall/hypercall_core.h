@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// The trap-and-patch heart: is it a hypercall, whose site is it, serve it, count it, and rewrite the site so that the next call is
-// cheaper.
+// The trap-and-patch heart: is it a hypercall, whose site is it, serve it, count it, and rewrite
+// the site so that the next call is cheaper.
 //
-// A site's life. `vmcall` at CPL 0 raises #UD in the engine; the run loop hands the trap to OnTrap, which finds or makes the site,
-// serves the call and counts it. After Policy::interrupt_after traps the bytes become `int $0x1f; nop`: calls then
-// come in by OnHypercallInterrupt, without a fault. After Policy::linked_after of those the site is linked: the engine has asked
-// ResolveLinkedSite while it decoded the instruction and calls OnLinkedHypercall with the site at hand.
+// A site's life. `vmcall` at CPL 0 raises #UD in the engine; the run loop hands the trap to OnTrap,
+// which finds or makes the site, serves the call and counts it. After Policy::interrupt_after traps
+// the bytes become `int $0x1f; nop`: calls then come in by OnHypercallInterrupt, without a fault.
+// After Policy::linked_after of those the site is linked: the engine has asked ResolveLinkedSite
+// while it decoded the instruction and calls OnLinkedHypercall with the site at hand.
 //
-// Why rewriting is safe. All bytes and all fields that describe a site change within Engine::RunExclusive, while no vCPU executes: nobody
-// can fetch half of a rewritten site, or be between its two instructions' bytes. The bytes are compared once more in there,
-// since the guest may have changed them after the trap. Pages with rewritten bytes are shadowed: what the guest reads there is what it
-// wrote; what it writes first puts the originals back and retires the site. A site whose bytes lie in two pages is never
-// rewritten, as another mapping may join other pages there.
+// Why rewriting is safe. All bytes and all fields that describe a site change within
+// Engine::RunExclusive, while no vCPU executes: nobody can fetch half of a rewritten site, or be
+// between its two instructions' bytes. The bytes are compared once more in there, since the guest
+// may have changed them after the trap. Pages with rewritten bytes are shadowed: what the guest
+// reads there is what it wrote; what it writes first puts the originals back and retires the site.
+// A site whose bytes lie in two pages is never rewritten, as another mapping may join other pages
+// there.
 //
-// Threads. The four entry points run on vCPU threads and take no lock on their fast ways: sites are never freed, the table that finds
-// them by address only grows, and counters belong to the vCPU. mutex_ guards the rest; it is taken inside RunExclusive, never
-// around it.
+// Threads. The four entry points run on vCPU threads and take no lock on their fast ways: sites are
+// never freed, the table that finds them by address only grows, and counters belong to the vCPU.
+// mutex_ guards the rest; it is taken inside RunExclusive, never around it.
 #pragma once
 
 #include <array>
@@ -55,18 +58,22 @@ class HypercallCore final : public LedgerServices {
   using Listener = std::function<void(const SiteEvent&)>;
   using Symbolizer = std::function<std::string(uint64_t gva)>;
 
-  // All references outlive the core. listener is called on the thread that made the transition, with no lock held.
-  HypercallCore(engine::Engine& engine, PhysicalMemory& memory, ServiceHost& host, std::unique_ptr<StatsFile> stats,
-                const Policy& policy, Listener listener);
+  // All references outlive the core. listener is called on the thread that made the transition,
+  // with no lock held.
+  HypercallCore(engine::Engine& engine, PhysicalMemory& memory, ServiceHost& host,
+                std::unique_ptr<StatsFile> stats, const Policy& policy, Listener listener);
   ~HypercallCore() override;
 
   // --- Entry points, each on its vCPU's thread ---
 
-  // An invalid opcode. kNotOurs: the guest's own fault. Otherwise the call was served and RIP stands behind it.
+  // An invalid opcode. kNotOurs: the guest's own fault. Otherwise the call was served and RIP
+  // stands behind it.
   engine::HypercallOutcome OnTrap(uint32_t vcpu, engine::Vcpu& cpu, const engine::Exit::Trap& trap);
-  engine::HypercallOutcome OnHypercallInterrupt(uint32_t vcpu, engine::HypercallFrame& frame, uint64_t gpa);
+  engine::HypercallOutcome OnHypercallInterrupt(uint32_t vcpu, engine::HypercallFrame& frame,
+                                                uint64_t gpa);
   void* ResolveLinkedSite(uint64_t gpa);
-  engine::HypercallOutcome OnLinkedHypercall(uint32_t vcpu, void* site, engine::HypercallFrame& frame);
+  engine::HypercallOutcome OnLinkedHypercall(uint32_t vcpu, void* site,
+                                             engine::HypercallFrame& frame);
   void BeforeShadowedWrite(uint64_t gpa, uint64_t size);
   // fetch: leaves a rewritten site that starts at gpa itself as it is.
   void OverlayOriginal(uint64_t gpa, std::span<std::byte> bytes, bool fetch);
@@ -74,12 +81,13 @@ class HypercallCore final : public LedgerServices {
   // --- Control, from any other thread; not within RunExclusive ---
 
   Policy policy() const;
-  // For all sites without a policy of their own. INVALID_ARGUMENT for a limit of kNone or thresholds of zero.
+  // For all sites without a policy of their own. INVALID_ARGUMENT for a limit of kNone or
+  // thresholds of zero.
   absl::Status SetPolicy(const Policy& policy);
   // For one site; nothing: the VM's again. NOT_FOUND: no such site.
   absl::Status SetSitePolicy(uint64_t gpa, std::optional<Policy> policy);
-  // Puts the original bytes back and leaves the site at emulate until a policy says otherwise. NOT_FOUND, or
-  // FAILED_PRECONDITION where nothing is rewritten.
+  // Puts the original bytes back and leaves the site at emulate until a policy says otherwise.
+  // NOT_FOUND, or FAILED_PRECONDITION where nothing is rewritten.
   absl::Status Revert(uint64_t gpa);
   // Zeroes the counters of one site, or of all (gpa of nothing).
   absl::Status ResetCounters(std::optional<uint64_t> gpa);
@@ -87,8 +95,8 @@ class HypercallCore final : public LedgerServices {
   void SetTracing(bool on) { tracing_.store(on); }
   // Looks the symbols of all sites up that have none yet.
   void Symbolize(const Symbolizer& symbolizer);
-  // The VM starts over: nothing is rewritten, sites stay known and keep their counts. While no vCPU runs, before memory is
-  // loaded anew.
+  // The VM starts over: nothing is rewritten, sites stay known and keep their counts. While no vCPU
+  // runs, before memory is loaded anew.
   void Reset();
 
   // --- LedgerServices ---
@@ -105,16 +113,20 @@ class HypercallCore final : public LedgerServices {
   Site* FindOrMake(uint64_t gpa, SiteState state, Reason reason, uint64_t gva, uint8_t cpl,
                    std::span<const std::byte, kSiteLength> bytes);
   void Insert(Site* site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  engine::HypercallOutcome ServeAt(Site* site, uint32_t vcpu, engine::HypercallFrame& frame, Path path, uint64_t start);
+  engine::HypercallOutcome ServeAt(Site* site, uint32_t vcpu, engine::HypercallFrame& frame,
+                                   Path path, uint64_t start);
   void Count(Site* site, const Call& call, Path path, uint64_t cycles);
-  void Trace(Site* site, const engine::HypercallFrame& frame, const Call& call, Path path, uint64_t cycles);
+  void Trace(Site* site, const engine::HypercallFrame& frame, const Call& call, Path path,
+             uint64_t cycles);
 
   Policy PolicyOf(const Site& site) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Brings the site to where its policy and counts want it.
   void Advance(Site* site, uint32_t vcpu, Path path);
   // Within RunExclusive.
-  void MoveTo(Site* site, SiteState state, Reason reason, uint32_t vcpu) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool WriteBytes(Site* site, std::span<const uint8_t, kSiteLength> bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void MoveTo(Site* site, SiteState state, Reason reason, uint32_t vcpu)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool WriteBytes(Site* site, std::span<const uint8_t, kSiteLength> bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Unpatch(Site* site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Publish(Site* site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ApplyPolicy(Site* site, Reason reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

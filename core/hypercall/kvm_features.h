@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The hypervisor's CPUID leaves: KVM's, so that a stock Linux uses its hypercalls, and Trapline's own.
+// The hypervisor's CPUID leaves: KVM's, so that a stock Linux uses its hypercalls, and Trapline's
+// own.
 #pragma once
 
 #include <cstdint>

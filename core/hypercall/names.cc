@@ -6,41 +6,64 @@ namespace trapline::hypercall {
 
 std::string_view TechniqueName(Technique technique) {
   switch (technique) {
-    case Technique::kNone: return "none";
-    case Technique::kEmulate: return "emulate";
-    case Technique::kInterrupt: return "interrupt";
-    case Technique::kLinked: return "linked";
+    case Technique::kNone:
+      return "none";
+    case Technique::kEmulate:
+      return "emulate";
+    case Technique::kInterrupt:
+      return "interrupt";
+    case Technique::kLinked:
+      return "linked";
   }
   return "unknown";
 }
 
 std::string_view SiteStateName(SiteState state) {
   switch (state) {
-    case SiteState::kNone: return "none";
-    case SiteState::kTrapping: return "trapping";
-    case SiteState::kPatched: return "patched(interrupt)";
-    case SiteState::kLinked: return "patched(linked)";
-    case SiteState::kReverted: return "reverted";
-    case SiteState::kPinned: return "pinned";
-    case SiteState::kRetired: return "retired";
-    case SiteState::kDirect: return "direct";
+    case SiteState::kNone:
+      return "none";
+    case SiteState::kTrapping:
+      return "trapping";
+    case SiteState::kPatched:
+      return "patched(interrupt)";
+    case SiteState::kLinked:
+      return "patched(linked)";
+    case SiteState::kReverted:
+      return "reverted";
+    case SiteState::kPinned:
+      return "pinned";
+    case SiteState::kRetired:
+      return "retired";
+    case SiteState::kDirect:
+      return "direct";
   }
   return "unknown";
 }
 
 std::string_view ReasonName(Reason reason) {
   switch (reason) {
-    case Reason::kNone: return "";
-    case Reason::kFirstTrap: return "first trap";
-    case Reason::kTrapThreshold: return "enough traps";
-    case Reason::kCallThreshold: return "enough fast calls";
-    case Reason::kPolicy: return "policy";
-    case Reason::kRevertedByUser: return "reverted on request";
-    case Reason::kOverwritten: return "overwritten by the guest";
-    case Reason::kSpansPages: return "spans two pages";
-    case Reason::kReappeared: return "trapped again";
-    case Reason::kGuestCode: return "the guest's own int $0x1f";
-    case Reason::kReset: return "the VM was reset";
+    case Reason::kNone:
+      return "";
+    case Reason::kFirstTrap:
+      return "first trap";
+    case Reason::kTrapThreshold:
+      return "enough traps";
+    case Reason::kCallThreshold:
+      return "enough fast calls";
+    case Reason::kPolicy:
+      return "policy";
+    case Reason::kRevertedByUser:
+      return "reverted on request";
+    case Reason::kOverwritten:
+      return "overwritten by the guest";
+    case Reason::kSpansPages:
+      return "spans two pages";
+    case Reason::kReappeared:
+      return "trapped again";
+    case Reason::kGuestCode:
+      return "the guest's own int $0x1f";
+    case Reason::kReset:
+      return "the VM was reset";
   }
   return "unknown";
 }

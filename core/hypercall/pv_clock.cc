@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Guest time is a linear function of the guest's TSC for the VM's whole life, so each structure is written once.
+// Guest time is a linear function of the guest's TSC for the VM's whole life, so each structure is
+// written once.
 #include "core/hypercall/pv_clock.h"
 
 #include <time.h>
@@ -7,8 +8,8 @@
 namespace trapline::hypercall {
 namespace {
 
-constexpr uint32_t kWallClockOld = 0x11, kSystemTimeOld = 0x12, kWallClock = 0x4b564d00, kSystemTime = 0x4b564d01,
-                   kStealTime = 0x4b564d03;
+constexpr uint32_t kWallClockOld = 0x11, kSystemTimeOld = 0x12, kWallClock = 0x4b564d00,
+                   kSystemTime = 0x4b564d01, kStealTime = 0x4b564d03;
 constexpr uint64_t kEnabled = 1;
 constexpr uint64_t kStealAddressMask = ~uint64_t{0x3f};
 constexpr uint8_t kTscStable = 1;
@@ -58,8 +59,14 @@ bool Write(ServiceHost& host, uint64_t gpa, const T& value) {
 }  // namespace
 
 bool PvClock::WriteSystemTime(uint64_t gpa) {
-  SystemTime time{.version = 2, .padding = 0, .tsc_timestamp = 0, .system_time = 0, .tsc_to_system_mul = 0, .tsc_shift = 0,
-                  .flags = kTscStable, .padding2 = {}};
+  SystemTime time{.version = 2,
+                  .padding = 0,
+                  .tsc_timestamp = 0,
+                  .system_time = 0,
+                  .tsc_to_system_mul = 0,
+                  .tsc_shift = 0,
+                  .flags = kTscStable,
+                  .padding2 = {}};
   Scale(frequency_, &time.tsc_to_system_mul, &time.tsc_shift);
   return Write(host_, gpa, time);
 }
@@ -68,8 +75,11 @@ bool PvClock::WriteWallClock(uint64_t gpa) {
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   constexpr uint64_t kBillion = 1'000'000'000;
-  uint64_t boot = static_cast<uint64_t>(now.tv_sec) * kBillion + static_cast<uint64_t>(now.tv_nsec) - host_.Nanoseconds();
-  return Write(host_, gpa, WallClock{2, static_cast<uint32_t>(boot / kBillion), static_cast<uint32_t>(boot % kBillion)});
+  uint64_t boot = static_cast<uint64_t>(now.tv_sec) * kBillion +
+                  static_cast<uint64_t>(now.tv_nsec) - host_.Nanoseconds();
+  return Write(
+      host_, gpa,
+      WallClock{2, static_cast<uint32_t>(boot / kBillion), static_cast<uint32_t>(boot % kBillion)});
 }
 
 // No time is taken from a vCPU that we could tell of; the structure says so.
@@ -78,11 +88,18 @@ bool PvClock::WriteStealTime(uint64_t gpa) { return Write(host_, gpa, StealTime{
 bool PvClock::ReadMsr(uint32_t index, uint64_t* value) const {
   switch (index) {
     case kWallClockOld:
-    case kWallClock: *value = wall_clock_; return true;
+    case kWallClock:
+      *value = wall_clock_;
+      return true;
     case kSystemTimeOld:
-    case kSystemTime: *value = system_time_; return true;
-    case kStealTime: *value = steal_time_; return true;
-    default: return false;
+    case kSystemTime:
+      *value = system_time_;
+      return true;
+    case kStealTime:
+      *value = steal_time_;
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -99,7 +116,8 @@ bool PvClock::WriteMsr(uint32_t index, uint64_t value) {
     case kStealTime:
       steal_time_ = value;
       return !(value & kEnabled) || WriteStealTime(value & kStealAddressMask);
-    default: return false;
+    default:
+      return false;
   }
 }
 

@@ -26,10 +26,13 @@ constexpr SiteKind kSiteKinds[] = {
 // The kind whose bytes these are, or null.
 inline const SiteKind* KindOf(std::span<const std::byte, kSiteLength> bytes) {
   for (const SiteKind& kind : kSiteKinds) {
-    if (std::equal(bytes.begin(), bytes.end(), std::as_bytes(std::span(kind.bytes)).begin())) return &kind;
+    if (std::equal(bytes.begin(), bytes.end(), std::as_bytes(std::span(kind.bytes)).begin()))
+      return &kind;
   }
   return nullptr;
 }
-inline bool IsHypercall(std::span<const std::byte, kSiteLength> bytes) { return KindOf(bytes) != nullptr; }
+inline bool IsHypercall(std::span<const std::byte, kSiteLength> bytes) {
+  return KindOf(bytes) != nullptr;
+}
 
 }  // namespace trapline::hypercall

@@ -40,10 +40,12 @@ void ClockPairing(ServiceHost& host, LedgerServices&, Call& call) {
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   ClockPair pair{now.tv_sec, now.tv_nsec, host.Ticks(), 0, {}};
-  call.result = host.WriteGuest(call.args[0], std::as_bytes(std::span(&pair, 1))) ? 0 : Error(KVM_EFAULT);
+  call.result =
+      host.WriteGuest(call.args[0], std::as_bytes(std::span(&pair, 1))) ? 0 : Error(KVM_EFAULT);
 }
 
-// Bit i of the 128-bit map means the vCPU with APIC id min + i; the answer is how many were reached.
+// Bit i of the 128-bit map means the vCPU with APIC id min + i; the answer is how many were
+// reached.
 void SendIpi(ServiceHost& host, LedgerServices&, Call& call) {
   constexpr uint64_t kFixed = 0, kNmi = 4;
   uint64_t min = call.args[2], icr = call.args[3], mode = (icr >> 8) & 7;
@@ -55,7 +57,9 @@ void SendIpi(ServiceHost& host, LedgerServices&, Call& call) {
   for (unsigned word = 0; word < 2; ++word) {
     for (uint64_t bits = call.args[word]; bits != 0; bits &= bits - 1) {
       uint64_t id = min + word * 64 + static_cast<unsigned>(__builtin_ctzll(bits));
-      if (id <= UINT32_MAX && host.SendInterrupt(static_cast<uint32_t>(id), mode == kNmi, static_cast<uint8_t>(icr))) ++reached;
+      if (id <= UINT32_MAX &&
+          host.SendInterrupt(static_cast<uint32_t>(id), mode == kNmi, static_cast<uint8_t>(icr)))
+        ++reached;
     }
   }
   call.result = reached;
@@ -100,7 +104,8 @@ void Wait(ServiceHost&, LedgerServices&, Call& call) {
 void VcpuNumber(ServiceHost&, LedgerServices&, Call& call) { call.result = call.vcpu; }
 
 void Entropy(ServiceHost&, LedgerServices&, Call& call) {
-  if (getrandom(&call.result, sizeof call.result, 0) != sizeof call.result) call.result = Error(KVM_ENOSYS);
+  if (getrandom(&call.result, sizeof call.result, 0) != sizeof call.result)
+    call.result = Error(KVM_ENOSYS);
 }
 
 void DirectSites(ServiceHost&, LedgerServices& ledger, Call& call) {

@@ -36,7 +36,7 @@ struct SiteView {
   Technique technique = Technique::kEmulate;
   SiteState state = SiteState::kTrapping;
   Reason reason = Reason::kFirstTrap;
-  uint64_t transition_ns = 0;  // guest time of the last transition
+  uint64_t transition_ns = 0;    // guest time of the last transition
   std::optional<Policy> policy;  // where it overrides the VM's
   std::array<uint64_t, kPathCount> calls{};
   std::array<uint64_t, kPathCount> cycles{};  // sums

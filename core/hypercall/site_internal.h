@@ -7,13 +7,14 @@
 
 namespace trapline::hypercall {
 
-// gpa, index and kind never change. state is read by vCPUs at any time and changes only while none executes; the rest is
-// guarded by HypercallCore::mutex_, but for contiguous, which only ever falls.
+// gpa, index and kind never change. state is read by vCPUs at any time and changes only while none
+// executes; the rest is guarded by HypercallCore::mutex_, but for contiguous, which only ever
+// falls.
 struct HypercallCore::Site {
   uint64_t gpa = 0;
   uint32_t index = 0;
   std::atomic<SiteState> state{SiteState::kNone};
-  std::atomic<bool> contiguous{true};  // all bytes in one page, whichever way it was reached
+  std::atomic<bool> contiguous{true};       // all bytes in one page, whichever way it was reached
   std::atomic<uint32_t> calls_in_state{0};  // since the last transition; approximate between vCPUs
   uint64_t gva = 0;
   uint8_t cpl = 0;

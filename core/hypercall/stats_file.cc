@@ -20,7 +20,8 @@ constexpr uint64_t kPage = 4096;
 uint64_t Aligned(uint64_t value) { return (value + kPage - 1) / kPage * kPage; }
 
 absl::Status Failed(absl::string_view what, const std::string& path) {
-  return absl::UnavailableError(absl::StrCat(what, " the stats file ", path, ": ", strerror(errno)));
+  return absl::UnavailableError(
+      absl::StrCat(what, " the stats file ", path, ": ", strerror(errno)));
 }
 
 uint64_t RealtimeNanoseconds() {
@@ -40,15 +41,19 @@ StatsOffsets OffsetsFor(uint32_t vcpus) {
   return o;
 }
 
-absl::StatusOr<std::unique_ptr<StatsFile>> StatsFile::Create(const std::string& path, uint32_t vcpus) {
+absl::StatusOr<std::unique_ptr<StatsFile>> StatsFile::Create(const std::string& path,
+                                                             uint32_t vcpus) {
   auto file = std::unique_ptr<StatsFile>(new StatsFile);
   if (!path.empty()) unlink(path.c_str());
-  file->fd_ = base::UniqueFd(path.empty() ? memfd_create("stats", MFD_CLOEXEC)
-                                          : open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640));
+  file->fd_ = base::UniqueFd(path.empty()
+                                 ? memfd_create("stats", MFD_CLOEXEC)
+                                 : open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640));
   if (!file->fd_.valid()) return Failed("making", path);
   StatsOffsets offsets = OffsetsFor(vcpus);
-  if (ftruncate(file->fd_.get(), static_cast<off_t>(offsets.size)) != 0) return Failed("sizing", path);
-  void* base = mmap(nullptr, offsets.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file->fd_.get(), 0);
+  if (ftruncate(file->fd_.get(), static_cast<off_t>(offsets.size)) != 0)
+    return Failed("sizing", path);
+  void* base = mmap(nullptr, offsets.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                    file->fd_.get(), 0);
   if (base == MAP_FAILED) return Failed("mapping", path);
   file->base_ = static_cast<std::byte*>(base);
   file->size_ = offsets.size;

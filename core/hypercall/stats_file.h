@@ -15,7 +15,8 @@ namespace trapline::hypercall {
 // Thread-safe as the layout says: one writer for each part.
 class StatsFile {
  public:
-  // Makes the file anew; an empty path: one without a name. UNAVAILABLE with the reason where that fails.
+  // Makes the file anew; an empty path: one without a name. UNAVAILABLE with the reason where that
+  // fails.
   static absl::StatusOr<std::unique_ptr<StatsFile>> Create(const std::string& path, uint32_t vcpus);
   ~StatsFile();
 

@@ -3,10 +3,11 @@
 //
 //   header | site records | counters of vCPU 0, 1, ... | trace ring of vCPU 0, 1, ...
 //
-// Little-endian, fixed widths, offsets from the start of the file; the file is sparse. Every field has one writer: a counter or ring
-// belongs to its vCPU's thread, which adds to it with plain stores; a site record changes only while no vCPU executes.
-// Site records and trace records carry a sequence number that is odd, or zero, while they are written: a reader copies
-// the record and takes it only if the number was right and the same before and after.
+// Little-endian, fixed widths, offsets from the start of the file; the file is sparse. Every field
+// has one writer: a counter or ring belongs to its vCPU's thread, which adds to it with plain
+// stores; a site record changes only while no vCPU executes. Site records and trace records carry a
+// sequence number that is odd, or zero, while they are written: a reader copies the record and
+// takes it only if the number was right and the same before and after.
 #pragma once
 
 #include <atomic>
@@ -18,19 +19,37 @@ namespace trapline::hypercall {
 constexpr uint64_t kStatsMagic = 0x31535441544c5054;  // "TPLTATS1"
 constexpr uint32_t kStatsVersion = 1;
 
-constexpr size_t kSiteLength = 3;          // bytes of a site
+constexpr size_t kSiteLength = 3;  // bytes of a site
 constexpr size_t kHistogramBuckets = 32;
-constexpr size_t kNumbersPerSite = 8;      // hypercall numbers told apart at one site
+constexpr size_t kNumbersPerSite = 8;  // hypercall numbers told apart at one site
 constexpr size_t kSymbolLength = 64;
 constexpr uint32_t kMaxSites = 1 << 14;
 constexpr uint32_t kTraceCapacity = 1 << 14;  // records in a vCPU's ring
 
-enum class SiteState : uint8_t { kNone, kTrapping, kPatched, kLinked, kReverted, kPinned, kRetired, kDirect };
+enum class SiteState : uint8_t {
+  kNone,
+  kTrapping,
+  kPatched,
+  kLinked,
+  kReverted,
+  kPinned,
+  kRetired,
+  kDirect
+};
 
 // Why a site is in its state.
 enum class Reason : uint8_t {
-  kNone, kFirstTrap, kTrapThreshold, kCallThreshold, kPolicy, kRevertedByUser, kOverwritten, kSpansPages, kReappeared,
-  kGuestCode, kReset,
+  kNone,
+  kFirstTrap,
+  kTrapThreshold,
+  kCallThreshold,
+  kPolicy,
+  kRevertedByUser,
+  kOverwritten,
+  kSpansPages,
+  kReappeared,
+  kGuestCode,
+  kReset,
 };
 
 // How a call came in.
@@ -74,8 +93,9 @@ struct SiteCounters {
 };
 
 struct TraceRecord {
-  Shared<uint64_t> sequence;  // position in the ring's history, plus one; zero while it is being written
-  uint64_t time_ns;           // guest time
+  Shared<uint64_t>
+      sequence;      // position in the ring's history, plus one; zero while it is being written
+  uint64_t time_ns;  // guest time
   uint64_t gva;
   uint64_t number;
   uint64_t args[4];

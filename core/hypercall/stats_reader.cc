@@ -29,7 +29,8 @@ T Get(const Shared<T>& value) {
 
 absl::StatusOr<std::unique_ptr<StatsReader>> StatsReader::Open(const std::string& path) {
   base::UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return absl::NotFoundError(absl::StrCat("stats file ", path, ": ", strerror(errno)));
+  if (!fd.valid())
+    return absl::NotFoundError(absl::StrCat("stats file ", path, ": ", strerror(errno)));
   struct stat info;
   if (fstat(fd.get(), &info) != 0 || static_cast<uint64_t>(info.st_size) < sizeof(StatsHeader)) {
     return absl::DataLossError(absl::StrCat("stats file ", path, ": too short for its header"));
@@ -37,21 +38,27 @@ absl::StatusOr<std::unique_ptr<StatsReader>> StatsReader::Open(const std::string
   auto reader = std::unique_ptr<StatsReader>(new StatsReader);
   reader->size_ = static_cast<uint64_t>(info.st_size);
   void* base = mmap(nullptr, reader->size_, PROT_READ, MAP_SHARED, fd.get(), 0);
-  if (base == MAP_FAILED) return absl::DataLossError(absl::StrCat("stats file ", path, ": ", strerror(errno)));
+  if (base == MAP_FAILED)
+    return absl::DataLossError(absl::StrCat("stats file ", path, ": ", strerror(errno)));
   reader->base_ = static_cast<const std::byte*>(base);
 
   // Copied once: the writer could change them under us.
   const StatsHeader& header = reader->header();
   uint32_t vcpus = header.vcpus;
-  if (header.magic != kStatsMagic) return absl::DataLossError(absl::StrCat("stats file ", path, ": not one"));
+  if (header.magic != kStatsMagic)
+    return absl::DataLossError(absl::StrCat("stats file ", path, ": not one"));
   if (header.version != kStatsVersion) {
-    return absl::DataLossError(absl::StrCat("stats file ", path, ": version ", header.version, ", this program reads ", kStatsVersion));
+    return absl::DataLossError(absl::StrCat("stats file ", path, ": version ", header.version,
+                                            ", this program reads ", kStatsVersion));
   }
-  if (vcpus == 0 || vcpus > kMaxVcpus) return absl::DataLossError(absl::StrCat("stats file ", path, ": ", vcpus, " vCPUs"));
+  if (vcpus == 0 || vcpus > kMaxVcpus)
+    return absl::DataLossError(absl::StrCat("stats file ", path, ": ", vcpus, " vCPUs"));
   StatsOffsets offsets = OffsetsFor(vcpus);
-  if (header.max_sites != kMaxSites || header.trace_capacity != kTraceCapacity || header.sites_offset != offsets.sites ||
-      header.counters_offset != offsets.counters || header.traces_offset != offsets.traces || reader->size_ < offsets.size) {
-    return absl::DataLossError(absl::StrCat("stats file ", path, ": offsets do not fit its version"));
+  if (header.max_sites != kMaxSites || header.trace_capacity != kTraceCapacity ||
+      header.sites_offset != offsets.sites || header.counters_offset != offsets.counters ||
+      header.traces_offset != offsets.traces || reader->size_ < offsets.size) {
+    return absl::DataLossError(
+        absl::StrCat("stats file ", path, ": offsets do not fit its version"));
   }
   reader->vcpus_ = vcpus;
   reader->tsc_frequency_ = std::max<uint64_t>(header.tsc_frequency, 1);
@@ -66,7 +73,8 @@ StatsReader::~StatsReader() {
 }
 
 const SiteCounters& StatsReader::counters(uint32_t vcpu, uint32_t index) const {
-  return reinterpret_cast<const SiteCounters*>(base_ + counters_offset_)[static_cast<uint64_t>(vcpu) * kMaxSites + index];
+  return reinterpret_cast<const SiteCounters*>(
+      base_ + counters_offset_)[static_cast<uint64_t>(vcpu) * kMaxSites + index];
 }
 const TraceRing& StatsReader::ring(uint32_t vcpu) const {
   return reinterpret_cast<const TraceRing*>(base_ + traces_offset_)[vcpu];
@@ -84,9 +92,12 @@ bool StatsReader::ReadSite(uint32_t index, SiteView* view) const {
     view->gva = record.gva;
     view->gpa = record.gpa;
     view->cpl = record.cpl & 3;
-    view->state = static_cast<SiteState>(std::min<uint8_t>(record.state, static_cast<uint8_t>(SiteState::kDirect)));
-    view->technique = static_cast<Technique>(std::min<uint8_t>(record.technique, static_cast<uint8_t>(Technique::kLinked)));
-    view->reason = static_cast<Reason>(std::min<uint8_t>(record.reason, static_cast<uint8_t>(Reason::kReset)));
+    view->state = static_cast<SiteState>(
+        std::min<uint8_t>(record.state, static_cast<uint8_t>(SiteState::kDirect)));
+    view->technique = static_cast<Technique>(
+        std::min<uint8_t>(record.technique, static_cast<uint8_t>(Technique::kLinked)));
+    view->reason =
+        static_cast<Reason>(std::min<uint8_t>(record.reason, static_cast<uint8_t>(Reason::kReset)));
     view->transition_ns = record.transition_ns;
     std::copy(std::begin(record.original), std::end(record.original), view->original.begin());
     std::copy(std::begin(record.current), std::end(record.current), view->current.begin());
@@ -94,7 +105,8 @@ bool StatsReader::ReadSite(uint32_t index, SiteView* view) const {
     uint8_t limit = record.limit_override;
     view->policy.reset();
     if (limit != 0 && limit <= static_cast<uint8_t>(Technique::kLinked)) {
-      view->policy = Policy{static_cast<Technique>(limit), record.interrupt_after, record.linked_after};
+      view->policy =
+          Policy{static_cast<Technique>(limit), record.interrupt_after, record.linked_after};
     }
     std::atomic_thread_fence(std::memory_order_acquire);
     if (record.sequence.load(std::memory_order_relaxed) == before) return true;
@@ -109,7 +121,8 @@ void StatsReader::AddCounters(uint32_t index, SiteView* view) const {
     for (size_t path = 0; path < kPathCount; ++path) {
       view->calls[path] += Get(c.calls[path]);
       view->cycles[path] += Get(c.cycles[path]);
-      for (size_t i = 0; i < kHistogramBuckets; ++i) view->histograms[path][i] += Get(c.histogram[path][i]);
+      for (size_t i = 0; i < kHistogramBuckets; ++i)
+        view->histograms[path][i] += Get(c.histogram[path][i]);
     }
     for (size_t i = 0; i < kNumbersPerSite; ++i) {
       uint64_t number = Get(c.number[i]), calls = Get(c.number_calls[i]);
@@ -145,18 +158,21 @@ std::vector<SiteView> StatsReader::Sites() const {
 
 absl::StatusOr<SiteView> StatsReader::Site(uint32_t index) const {
   SiteView view;
-  if (index >= site_count() || !ReadSite(index, &view)) return absl::NotFoundError(absl::StrCat("no site ", index));
+  if (index >= site_count() || !ReadSite(index, &view))
+    return absl::NotFoundError(absl::StrCat("no site ", index));
   AddCounters(index, &view);
   return view;
 }
 
 StatsReader::Cursor StatsReader::End() const {
   Cursor cursor;
-  for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu) cursor.read.push_back(ring(vcpu).head.load(std::memory_order_acquire));
+  for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu)
+    cursor.read.push_back(ring(vcpu).head.load(std::memory_order_acquire));
   return cursor;
 }
 
-std::vector<TraceEvent> StatsReader::ReadTrace(Cursor* cursor, size_t limit, uint64_t* dropped) const {
+std::vector<TraceEvent> StatsReader::ReadTrace(Cursor* cursor, size_t limit,
+                                               uint64_t* dropped) const {
   std::vector<TraceEvent> events;
   cursor->read.resize(vcpus_);
   for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu) {
@@ -180,10 +196,12 @@ std::vector<TraceEvent> StatsReader::ReadTrace(Cursor* cursor, size_t limit, uin
       event.vcpu = vcpu;
       event.site = record.site;
       event.cycles = record.cycles;
-      event.path = static_cast<Path>(std::min<uint8_t>(record.path, static_cast<uint8_t>(Path::kLinked)));
+      event.path =
+          static_cast<Path>(std::min<uint8_t>(record.path, static_cast<uint8_t>(Path::kLinked)));
       event.cpl = record.cpl & 3;
       std::atomic_thread_fence(std::memory_order_acquire);
-      bool whole = sequence == read + 1 && record.sequence.load(std::memory_order_relaxed) == sequence;
+      bool whole =
+          sequence == read + 1 && record.sequence.load(std::memory_order_relaxed) == sequence;
       if (!whole) {
         ++*dropped;  // overwritten while we looked
         continue;

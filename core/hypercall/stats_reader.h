@@ -25,8 +25,8 @@ struct TraceEvent {
   uint8_t cpl = 0;
 };
 
-// Reads a file that its writer may be changing, may have left half written, or may have filled with nonsense: nothing in it is
-// believed unchecked. Thread-safe.
+// Reads a file that its writer may be changing, may have left half written, or may have filled with
+// nonsense: nothing in it is believed unchecked. Thread-safe.
 class StatsReader {
  public:
   // NOT_FOUND: no such file. DATA_LOSS: what is wrong with it.
@@ -46,8 +46,8 @@ class StatsReader {
   };
   // Behind the newest record.
   Cursor End() const;
-  // At most limit events behind the cursor, oldest first for each vCPU; moves it. *dropped grows by exactly as many records as
-  // were overwritten before they could be read.
+  // At most limit events behind the cursor, oldest first for each vCPU; moves it. *dropped grows by
+  // exactly as many records as were overwritten before they could be read.
   std::vector<TraceEvent> ReadTrace(Cursor* cursor, size_t limit, uint64_t* dropped) const;
 
  private:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How sites change: made, rewritten, linked, reverted, retired, pinned. Every change of bytes or state happens within RunExclusive.
+// How sites change: made, rewritten, linked, reverted, retired, pinned. Every change of bytes or
+// state happens within RunExclusive.
 #include <algorithm>
 #include <cstring>
 
@@ -17,25 +18,33 @@ absl::Status CheckPolicy(const Policy& policy) {
   if (policy.limit < Technique::kEmulate || policy.limit > Technique::kLinked) {
     return absl::InvalidArgumentError("limit: must be emulate, interrupt or linked");
   }
-  if (policy.interrupt_after == 0) return absl::InvalidArgumentError("interrupt_after: must be at least 1");
-  if (policy.linked_after == 0) return absl::InvalidArgumentError("linked_after: must be at least 1");
+  if (policy.interrupt_after == 0)
+    return absl::InvalidArgumentError("interrupt_after: must be at least 1");
+  if (policy.linked_after == 0)
+    return absl::InvalidArgumentError("linked_after: must be at least 1");
   return absl::OkStatus();
 }
 
-absl::Status NoSite(uint64_t gpa) { return absl::NotFoundError(absl::StrCat("no site at 0x", absl::Hex(gpa))); }
+absl::Status NoSite(uint64_t gpa) {
+  return absl::NotFoundError(absl::StrCat("no site at 0x", absl::Hex(gpa)));
+}
 
 Technique TechniqueOf(SiteState state) {
   switch (state) {
     case SiteState::kPatched:
-    case SiteState::kDirect: return Technique::kInterrupt;
-    case SiteState::kLinked: return Technique::kLinked;
-    default: return Technique::kEmulate;
+    case SiteState::kDirect:
+      return Technique::kInterrupt;
+    case SiteState::kLinked:
+      return Technique::kLinked;
+    default:
+      return Technique::kEmulate;
   }
 }
 
 }  // namespace
 
-HypercallCore::Site* HypercallCore::FindOrMake(uint64_t gpa, SiteState state, Reason reason, uint64_t gva, uint8_t cpl,
+HypercallCore::Site* HypercallCore::FindOrMake(uint64_t gpa, SiteState state, Reason reason,
+                                               uint64_t gva, uint8_t cpl,
                                                std::span<const std::byte, kSiteLength> bytes) {
   Site* site = Find(gpa);
   if (site && site->state.load(std::memory_order_acquire) != SiteState::kRetired) return site;
@@ -52,15 +61,18 @@ HypercallCore::Site* HypercallCore::FindOrMake(uint64_t gpa, SiteState state, Re
       return;
     }
     site->gva = gva;
+    site->symbol.clear();
     site->cpl = cpl;
     std::memcpy(site->original.data(), bytes.data(), kSiteLength);
     const SiteKind* kind = KindOf(bytes);
     site->rewritten = kind ? kind->rewritten : site->original;
     bool pinned = state == SiteState::kTrapping && PolicyOf(*site).limit == Technique::kEmulate;
-    MoveTo(site, pinned ? SiteState::kPinned : state, made ? (pinned ? Reason::kPolicy : reason) : Reason::kReappeared, kNoVcpu);
+    MoveTo(site, pinned ? SiteState::kPinned : state,
+           made ? (pinned ? Reason::kPolicy : reason) : Reason::kReappeared, kNoVcpu);
     if (made) {
       Insert(site);
-      stats_->header().site_count.store(static_cast<uint32_t>(sites_.size()), std::memory_order_release);
+      stats_->header().site_count.store(static_cast<uint32_t>(sites_.size()),
+                                        std::memory_order_release);
     }
   });
   Notify();
@@ -127,8 +139,9 @@ void HypercallCore::Advance(Site* site, uint32_t vcpu, Path path) {
   {
     absl::MutexLock lock(&mutex_);
     Policy policy = PolicyOf(*site);
-    bool due = path == Path::kTrap ? policy.limit >= Technique::kInterrupt && calls >= policy.interrupt_after
-                                   : policy.limit >= Technique::kLinked && calls >= policy.linked_after;
+    bool due = path == Path::kTrap
+                   ? policy.limit >= Technique::kInterrupt && calls >= policy.interrupt_after
+                   : policy.limit >= Technique::kLinked && calls >= policy.linked_after;
     if (!due) return;
     if (path == Path::kTrap && !site->contiguous) {
       if (site->reason == Reason::kSpansPages) return;
@@ -173,7 +186,8 @@ void HypercallCore::BeforeShadowedWrite(uint64_t gpa, uint64_t size) {
     std::vector<Site*> hit;
     auto [first, last] = rewritten_.equal_range(PageOf(gpa));
     for (auto it = first; it != last; ++it) {
-      if (it->second->gpa < gpa + size && gpa < it->second->gpa + kSiteLength) hit.push_back(it->second);
+      if (it->second->gpa < gpa + size && gpa < it->second->gpa + kSiteLength)
+        hit.push_back(it->second);
     }
     for (Site* site : hit) {
       Unpatch(site);
@@ -202,7 +216,8 @@ void HypercallCore::OverlayOriginal(uint64_t gpa, std::span<std::byte> bytes, bo
 void HypercallCore::ApplyPolicy(Site* site, Reason reason) {
   Technique limit = PolicyOf(*site).limit;
   SiteState state = site->state;
-  if (state == SiteState::kRetired || state == SiteState::kDirect || state == SiteState::kNone) return;
+  if (state == SiteState::kRetired || state == SiteState::kDirect || state == SiteState::kNone)
+    return;
   if (limit == Technique::kEmulate) {
     if (state == SiteState::kPinned) return;
     Unpatch(site);
@@ -225,7 +240,8 @@ absl::Status HypercallCore::SetPolicy(const Policy& policy) {
     absl::MutexLock lock(&mutex_);
     policy_ = policy;
     for (auto& site : sites_) {
-      if (!site->policy && site->state != SiteState::kReverted) ApplyPolicy(site.get(), Reason::kPolicy);
+      if (!site->policy && site->state != SiteState::kReverted)
+        ApplyPolicy(site.get(), Reason::kPolicy);
     }
   });
   Notify();
@@ -261,8 +277,9 @@ absl::Status HypercallCore::Revert(uint64_t gpa) {
   });
   Notify();
   if (reverted) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("site 0x", absl::Hex(gpa), " is not rewritten: it is ", std::string(SiteStateName(site->state))));
+  return absl::FailedPreconditionError(absl::StrCat("site 0x", absl::Hex(gpa),
+                                                    " is not rewritten: it is ",
+                                                    std::string(SiteStateName(site->state))));
 }
 
 absl::Status HypercallCore::ResetCounters(std::optional<uint64_t> gpa) {
@@ -320,7 +337,8 @@ void HypercallCore::Reset() {
     for (auto& site : sites_) {
       Unpatch(site.get());
       site->contiguous = true;
-      if (site->state != SiteState::kRetired) MoveTo(site.get(), SiteState::kRetired, Reason::kReset, kNoVcpu);
+      if (site->state != SiteState::kRetired)
+        MoveTo(site.get(), SiteState::kRetired, Reason::kReset, kNoVcpu);
     }
     direct_.clear();
     has_direct_ = false;
@@ -341,7 +359,9 @@ bool HypercallCore::RegisterDirectSites(uint64_t start, uint64_t length) {
 }
 
 bool HypercallCore::LimitTechnique(uint64_t technique) {
-  if (technique < static_cast<uint64_t>(Technique::kEmulate) || technique > static_cast<uint64_t>(Technique::kLinked)) return false;
+  if (technique < static_cast<uint64_t>(Technique::kEmulate) ||
+      technique > static_cast<uint64_t>(Technique::kLinked))
+    return false;
   Policy wanted = policy();
   wanted.limit = static_cast<Technique>(technique);
   return SetPolicy(wanted).ok();

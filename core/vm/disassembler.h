@@ -11,8 +11,9 @@
 
 namespace trapline::vm {
 
-// Up to count instructions of the bytes that stand at address, in code of 16, 32 or 64 bits (code_bits). Bytes that are no
-// instruction become "(bad)", one at a time; an instruction that is cut off by the end is left out. Thread-safe.
+// Up to count instructions of the bytes that stand at address, in code of 16, 32 or 64 bits
+// (code_bits). Bytes that are no instruction become "(bad)", one at a time; an instruction that is
+// cut off by the end is left out. Thread-safe.
 std::vector<Instruction> DisassembleBytes(std::span<const std::byte> bytes, uint64_t address,
                                           unsigned code_bits, uint32_t count);
 

@@ -37,11 +37,16 @@ const Rule& RuleOf(Move move) { return Rules()[static_cast<size_t>(move)]; }
 
 std::string_view StateName(State state) {
   switch (state) {
-    case State::kCreated: return "created";
-    case State::kRunning: return "running";
-    case State::kPaused: return "paused";
-    case State::kStopped: return "stopped";
-    case State::kFailed: return "failed";
+    case State::kCreated:
+      return "created";
+    case State::kRunning:
+      return "running";
+    case State::kPaused:
+      return "paused";
+    case State::kStopped:
+      return "stopped";
+    case State::kFailed:
+      return "failed";
   }
   return "unknown";
 }
@@ -56,8 +61,9 @@ absl::Status CheckMove(Move move, State state) {
   std::string allowed = absl::StrJoin(rule.from, " or ", [](std::string* out, State from) {
     absl::StrAppend(out, std::string(StateName(from)));
   });
-  return absl::FailedPreconditionError(absl::StrCat("cannot ", std::string(rule.name), " a VM that is ",
-                                                    std::string(StateName(state)), ": it must be ", allowed));
+  return absl::FailedPreconditionError(absl::StrCat("cannot ", std::string(rule.name),
+                                                    " a VM that is ", std::string(StateName(state)),
+                                                    ": it must be ", allowed));
 }
 
 }  // namespace trapline::vm

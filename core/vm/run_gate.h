@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The gate that every vCPU thread passes before it runs its guest for a stretch.
 //
-// A thread is inside between Enter and Leave. Closing the gate lets nobody in and, once the threads inside have been nudged
-// out, leaves the VM still: registers and memory may then be read and changed by whoever closed it. Closings nest, so that a
-// pause and a register read need not know of each other.
+// A thread is inside between Enter and Leave. Closing the gate lets nobody in and, once the threads
+// inside have been nudged out, leaves the VM still: registers and memory may then be read and
+// changed by whoever closed it. Closings nest, so that a pause and a register read need not know of
+// each other.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +31,8 @@ class RunGate {
     --inside_;
   }
 
-  // Closes the gate, calls nudge (which makes threads inside leave soon), and waits until nobody is inside.
-  // Not from a thread that is inside.
+  // Closes the gate, calls nudge (which makes threads inside leave soon), and waits until nobody is
+  // inside. Not from a thread that is inside.
   void Close(absl::FunctionRef<void()> nudge) {
     {
       absl::MutexLock lock(&mutex_);

@@ -21,8 +21,9 @@ bool SymbolTable::empty() const {
 
 std::string SymbolTable::Find(uint64_t address) const {
   absl::MutexLock lock(&mutex_);
-  auto above = std::upper_bound(symbols_.begin(), symbols_.end(), address,
-                                [](uint64_t a, const machine::Symbol& symbol) { return a < symbol.address; });
+  auto above = std::upper_bound(
+      symbols_.begin(), symbols_.end(), address,
+      [](uint64_t a, const machine::Symbol& symbol) { return a < symbol.address; });
   if (above == symbols_.begin()) return "";
   const machine::Symbol& symbol = *std::prev(above);
   uint64_t offset = address - symbol.address;

@@ -18,7 +18,8 @@ class SymbolTable {
   // Replaces all symbols; they are sorted by address.
   void Set(std::vector<machine::Symbol> symbols);
   bool empty() const;
-  // "name+0x12" for the nearest symbol at or below the address, or nothing: a symbol with a size covers no more than that.
+  // "name+0x12" for the nearest symbol at or below the address, or nothing: a symbol with a size
+  // covers no more than that.
   std::string Find(uint64_t address) const;
 
  private:

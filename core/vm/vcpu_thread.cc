@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The run loop: pass the gate, run the engine until an exit, hand the exit to whom it concerns, go round.
+// The run loop: pass the gate, run the engine until an exit, hand the exit to whom it concerns, go
+// round.
 //
-// A vCPU that has nothing to do (HLT, or waiting for a start-up IPI) sleeps on its doorbell inside the gate. Whoever gives it
-// work rings: an interrupt controller through Attend, another vCPU through Init and Startup, the VM through Nudge when it
-// closes the gate. Each stores what it has to say before it rings, and the thread looks at everything after each ring, so
-// no wake-up is lost.
+// A vCPU that has nothing to do (HLT, or waiting for a start-up IPI) sleeps on its doorbell inside
+// the gate. Whoever gives it work rings: an interrupt controller through Attend, another vCPU
+// through Init and Startup, the VM through Nudge when it closes the gate. Each stores what it has
+// to say before it rings, and the thread looks at everything after each ring, so no wake-up is
+// lost.
 #include "core/vm/vcpu_thread.h"
 
 #include <utility>
@@ -14,11 +16,15 @@
 namespace trapline::vm {
 
 VcpuThread::VcpuThread(uint32_t index, VcpuShared shared)
-    : index_(index), shared_(std::move(shared)), pv_clock_(shared_.services, shared_.clock.frequency()) {}
+    : index_(index),
+      shared_(std::move(shared)),
+      pv_clock_(shared_.services, shared_.clock.frequency()) {}
 
 VcpuThread::~VcpuThread() { Join(); }
 
-void VcpuThread::Launch() { thread_ = std::thread([this] { Main(); }); }
+void VcpuThread::Launch() {
+  thread_ = std::thread([this] { Main(); });
+}
 
 void VcpuThread::Join() {
   if (thread_.joinable()) thread_.join();
@@ -85,8 +91,8 @@ void VcpuThread::Step() {
   }
 }
 
-// INIT puts a processor into the wait-for-SIPI state; the first start-up IPI there starts it, later ones are ignored
-// (SDM volume 3, section 8.4.2).
+// INIT puts a processor into the wait-for-SIPI state; the first start-up IPI there starts it, later
+// ones are ignored (SDM volume 3, section 8.4.2).
 void VcpuThread::TakeInitAndStartup() {
   if (init_pending_.exchange(false)) {
     activity_ = Activity::kWaitForStartup;
@@ -134,11 +140,15 @@ void VcpuThread::HandleTrap(const engine::Exit::Trap& trap) {
 
 // ---- engine::VcpuHost ----
 
-uint64_t VcpuThread::ReadMmio(uint64_t gpa, unsigned size) { return shared_.platform.ReadMmio(index_, gpa, size); }
+uint64_t VcpuThread::ReadMmio(uint64_t gpa, unsigned size) {
+  return shared_.platform.ReadMmio(index_, gpa, size);
+}
 void VcpuThread::WriteMmio(uint64_t gpa, unsigned size, uint64_t value) {
   shared_.platform.WriteMmio(index_, gpa, size, value);
 }
-uint32_t VcpuThread::ReadPort(uint16_t port, unsigned size) { return shared_.platform.ReadPort(index_, port, size); }
+uint32_t VcpuThread::ReadPort(uint16_t port, unsigned size) {
+  return shared_.platform.ReadPort(index_, port, size);
+}
 void VcpuThread::WritePort(uint16_t port, unsigned size, uint32_t value) {
   shared_.platform.WritePort(index_, port, size, value);
 }
@@ -148,20 +158,31 @@ bool VcpuThread::ReadMsr(uint32_t index, uint64_t* value) {
 bool VcpuThread::WriteMsr(uint32_t index, uint64_t value) {
   return pv_clock_.WriteMsr(index, value) || shared_.platform.WriteMsr(index_, index, value);
 }
-std::optional<engine::CpuidLeaf> VcpuThread::HypervisorCpuid(uint32_t leaf) { return hypercall::HypervisorLeaf(leaf); }
+std::optional<engine::CpuidLeaf> VcpuThread::HypervisorCpuid(uint32_t leaf) {
+  return hypercall::HypervisorLeaf(leaf);
+}
 bool VcpuThread::InterruptPending() { return shared_.platform.InterruptPending(index_); }
-std::optional<uint8_t> VcpuThread::AcknowledgeInterrupt() { return shared_.platform.AcknowledgeInterrupt(index_); }
+std::optional<uint8_t> VcpuThread::AcknowledgeInterrupt() {
+  return shared_.platform.AcknowledgeInterrupt(index_);
+}
 bool VcpuThread::TakeNmi() { return shared_.platform.TakeNmi(index_); }
 uint8_t VcpuThread::ReadTaskPriority() { return shared_.platform.ReadTaskPriority(index_); }
-void VcpuThread::WriteTaskPriority(uint8_t priority) { shared_.platform.WriteTaskPriority(index_, priority); }
-engine::HypercallOutcome VcpuThread::OnHypercallInterrupt(engine::HypercallFrame& frame, uint64_t gpa) {
+void VcpuThread::WriteTaskPriority(uint8_t priority) {
+  shared_.platform.WriteTaskPriority(index_, priority);
+}
+engine::HypercallOutcome VcpuThread::OnHypercallInterrupt(engine::HypercallFrame& frame,
+                                                          uint64_t gpa) {
   return shared_.hypercalls->OnHypercallInterrupt(index_, frame, gpa);
 }
-void* VcpuThread::ResolveLinkedSite(uint64_t gpa) { return shared_.hypercalls->ResolveLinkedSite(gpa); }
+void* VcpuThread::ResolveLinkedSite(uint64_t gpa) {
+  return shared_.hypercalls->ResolveLinkedSite(gpa);
+}
 engine::HypercallOutcome VcpuThread::OnLinkedHypercall(void* site, engine::HypercallFrame& frame) {
   return shared_.hypercalls->OnLinkedHypercall(index_, site, frame);
 }
-void VcpuThread::BeforeShadowedWrite(uint64_t gpa, uint64_t size) { shared_.hypercalls->BeforeShadowedWrite(gpa, size); }
+void VcpuThread::BeforeShadowedWrite(uint64_t gpa, uint64_t size) {
+  shared_.hypercalls->BeforeShadowedWrite(gpa, size);
+}
 void VcpuThread::OverlayOriginal(uint64_t gpa, std::span<std::byte> bytes, bool fetch) {
   shared_.hypercalls->OverlayOriginal(gpa, bytes, fetch);
 }

@@ -26,13 +26,14 @@ struct VcpuShared {
   base::VmClock& clock;
   machine::Platform& platform;
   hypercall::ServiceHost& services;
-  const std::unique_ptr<hypercall::HypercallCore>& hypercalls;  // made after the threads, before they run
+  const std::unique_ptr<hypercall::HypercallCore>&
+      hypercalls;  // made after the threads, before they run
   // A vCPU cannot go on: triple fault (failure empty) or an engine failure. Called on its thread.
   std::function<void(uint32_t vcpu, const std::string& failure)> on_dead;
 };
 
-// Construct, then SetVcpu, then Launch. Ring, Init and Startup may come from any thread; registers() and the
-// activity belong to whoever has the gate closed.
+// Construct, then SetVcpu, then Launch. Ring, Init and Startup may come from any thread;
+// registers() and the activity belong to whoever has the gate closed.
 class VcpuThread final : public engine::VcpuHost {
  public:
   VcpuThread(uint32_t index, VcpuShared shared);
@@ -44,8 +45,8 @@ class VcpuThread final : public engine::VcpuHost {
   // Waits for the thread to end; the gate must have been dismantled.
   void Join();
 
-  // Puts the vCPU at the start of its life: the boot processor with these registers, any other waiting for a start-up IPI.
-  // The gate is closed.
+  // Puts the vCPU at the start of its life: the boot processor with these registers, any other
+  // waiting for a start-up IPI. The gate is closed.
   void Prepare(const x86::Registers* boot_registers);
 
   // Makes the thread leave the gate soon. Any thread.

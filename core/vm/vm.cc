@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The VM's composition and its moves.
 //
-// Who may do what when. vCPU threads run the guest inside the gate (run_gate.h). A move of the API's is made on its caller's thread; move_busy_
-// lets one in at a time and answers the others ABORTED. What the guest asks for itself (reset, power-off, exit, triple
-// fault) arrives on a vCPU's or the timer's thread, which must not wait for the gate it is inside of; so it is queued for the supervisor
-// thread. Both make their transitions under transition_mutex_, with the gate closed.
+// Who may do what when. vCPU threads run the guest inside the gate (run_gate.h). A move of the
+// API's is made on its caller's thread; move_busy_ lets one in at a time and answers the others
+// ABORTED. What the guest asks for itself (reset, power-off, exit, triple fault) arrives on a
+// vCPU's or the timer's thread, which must not wait for the gate it is inside of; so it is queued
+// for the supervisor thread. Both make their transitions under transition_mutex_, with the gate
+// closed.
 #include "core/vm/vm.h"
 
 #include <fcntl.h>
@@ -27,6 +29,7 @@
 #include "core/machine/memory/guest_memory.h"
 #include "core/machine/platform/platform.h"
 #include "core/vm/disassembler.h"
+#include "core/vm/kernel_symbols.h"
 #include "core/vm/lifecycle.h"
 #include "core/vm/run_gate.h"
 #include "core/vm/symbols.h"
@@ -65,8 +68,11 @@ class ImageFile {
     file.bytes_.resize(static_cast<size_t>(info.st_size));
     size_t done = 0;
     while (done < file.bytes_.size()) {
-      ssize_t got = pread(fd.get(), file.bytes_.data() + done, file.bytes_.size() - done, static_cast<off_t>(done));
-      if (got <= 0) return absl::InvalidArgumentError(absl::StrCat(path, ": ", got < 0 ? strerror(errno) : "cut short while it was read"));
+      ssize_t got = pread(fd.get(), file.bytes_.data() + done, file.bytes_.size() - done,
+                          static_cast<off_t>(done));
+      if (got <= 0)
+        return absl::InvalidArgumentError(
+            absl::StrCat(path, ": ", got < 0 ? strerror(errno) : "cut short while it was read"));
       done += static_cast<size_t>(got);
     }
     return file;
@@ -81,18 +87,24 @@ absl::Status CheckConfig(const VmConfig& config) {
   if (config.vcpus < 1 || config.vcpus > kMaxVcpus) {
     return FieldError("vcpus", absl::StrCat(config.vcpus, ": must be 1 to ", kMaxVcpus));
   }
-  if (config.memory_bytes < kMinMemoryBytes || config.memory_bytes > kMaxMemoryBytes || config.memory_bytes % x86::kPageSize) {
-    return FieldError("memory_bytes", absl::StrCat(config.memory_bytes, ": must be a multiple of 4096 between ", kMinMemoryBytes, " and ", kMaxMemoryBytes));
+  if (config.memory_bytes < kMinMemoryBytes || config.memory_bytes > kMaxMemoryBytes ||
+      config.memory_bytes % x86::kPageSize) {
+    return FieldError("memory_bytes",
+                      absl::StrCat(config.memory_bytes, ": must be a multiple of 4096 between ",
+                                   kMinMemoryBytes, " and ", kMaxMemoryBytes));
   }
   if (config.engine == EngineKind::kDirect || config.engine == EngineKind::kKvm) {
-    return FieldError("engine", absl::UnimplementedError("this engine does not exist yet; soft does, and auto takes it"));
+    return FieldError(
+        "engine",
+        absl::UnimplementedError("this engine does not exist yet; soft does, and auto takes it"));
   }
   return absl::OkStatus();
 }
 
 class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall::PhysicalMemory {
  public:
-  VmImpl(const VmConfig& config, Observer observer) : config_(config), observer_(std::move(observer)) {}
+  VmImpl(const VmConfig& config, Observer observer)
+      : config_(config), observer_(std::move(observer)) {}
   ~VmImpl() override;
   absl::Status Build();
 
@@ -120,9 +132,11 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
   absl::Status WriteConsole(std::string_view bytes) override;
   absl::StatusOr<x86::Registers> ReadRegisters(uint32_t vcpu) override;
   absl::StatusOr<std::vector<std::byte>> ReadPhysical(uint64_t gpa, uint64_t size) override;
-  absl::StatusOr<std::vector<std::byte>> ReadLinear(uint32_t vcpu, uint64_t gva, uint64_t size) override;
-  absl::StatusOr<std::vector<Instruction>> Disassemble(uint32_t vcpu, uint64_t gva, uint32_t count) override;
-  std::string Symbolize(uint64_t gva) override { return symbols_.Find(gva); }
+  absl::StatusOr<std::vector<std::byte>> ReadLinear(uint32_t vcpu, uint64_t gva,
+                                                    uint64_t size) override;
+  absl::StatusOr<std::vector<Instruction>> Disassemble(uint32_t vcpu, uint64_t gva,
+                                                       uint32_t count) override;
+  std::string Symbolize(uint64_t gva) override;
   hypercall::HypercallCore& hypercalls() override { return *hypercalls_; }
   uint64_t instructions_retired() const override;
 
@@ -138,12 +152,19 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
   // --- hypercall::ServiceHost, PhysicalMemory ---
   bool KickVcpu(uint32_t apic_id) override;
   bool SendInterrupt(uint32_t apic_id, bool nmi, uint8_t vector) override;
-  bool ReadGuest(uint64_t gpa, std::span<std::byte> bytes) override { return memory_->Read(gpa, bytes).ok(); }
-  bool WriteGuest(uint64_t gpa, std::span<const std::byte> bytes) override { return memory_->Write(gpa, bytes).ok(); }
+  bool ReadGuest(uint64_t gpa, std::span<std::byte> bytes) override {
+    return memory_->Read(gpa, bytes).ok();
+  }
+  bool WriteGuest(uint64_t gpa, std::span<const std::byte> bytes) override {
+    return memory_->Write(gpa, bytes).ok();
+  }
   uint64_t Ticks() override { return clock_.Ticks(); }
   uint64_t Nanoseconds() override { return clock_.Nanoseconds(); }
   void ConsoleOutput(std::string_view bytes) override { observer_.on_console_output(bytes); }
-  void Shutdown(uint32_t status) override { Ask({EventKind::kGuestExit, absl::StrCat("the guest shut down with ", status), static_cast<int>(status << 1 | 1)}); }
+  void Shutdown(uint32_t status) override {
+    Ask({EventKind::kGuestExit, absl::StrCat("the guest shut down with ", status),
+         static_cast<int>(status << 1 | 1)});
+  }
   std::byte* Find(uint64_t gpa, uint64_t size) override { return memory_->Find(gpa, size); }
 
   machine::PlatformObserver PlatformCallbacks();
@@ -171,6 +192,7 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
   ImageFile kernel_, initrd_;
   x86::Registers boot_registers_;
   SymbolTable symbols_;
+  std::atomic<bool> search_kernel_symbols_{false};  // a Linux kernel, whose table was not found yet
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<machine::Platform> platform_;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
@@ -200,7 +222,9 @@ class VmImpl::BusyGuard {
     if (mine_) busy_ = false;
   }
   absl::Status status() const {
-    return mine_ ? absl::OkStatus() : absl::AbortedError("another move of this VM is under way; try again when it is done");
+    return mine_ ? absl::OkStatus()
+                 : absl::AbortedError(
+                       "another move of this VM is under way; try again when it is done");
   }
 
  private:
@@ -223,10 +247,15 @@ machine::PlatformObserver VmImpl::PlatformCallbacks() {
     }
   };
   callbacks.on_startup = [this](uint32_t vcpu, uint8_t vector) { vcpus_[vcpu]->Startup(vector); };
-  callbacks.on_reset = [this](std::string_view by) { Ask({EventKind::kGuestReset, absl::StrCat("reset by ", std::string(by))}); };
-  callbacks.on_power_off = [this] { Ask({EventKind::kGuestPowerOff, "the guest switched itself off"}); };
+  callbacks.on_reset = [this](std::string_view by) {
+    Ask({EventKind::kGuestReset, absl::StrCat("reset by ", std::string(by))});
+  };
+  callbacks.on_power_off = [this] {
+    Ask({EventKind::kGuestPowerOff, "the guest switched itself off"});
+  };
   callbacks.on_debug_exit = [this](uint32_t value) {
-    Ask({EventKind::kGuestExit, absl::StrCat("the guest wrote ", value, " to the debug-exit port"), static_cast<int>(value << 1 | 1)});
+    Ask({EventKind::kGuestExit, absl::StrCat("the guest wrote ", value, " to the debug-exit port"),
+         static_cast<int>(value << 1 | 1)});
   };
   callbacks.on_console_output = observer_.on_console_output;
   return callbacks;
@@ -250,21 +279,26 @@ absl::Status VmImpl::Build() {
   auto stats = hypercall::StatsFile::Create(config_.stats_path, config_.vcpus);
   if (!stats.ok()) return stats.status();
   std::vector<engine::RamRegion> ram;
-  for (const machine::RamRegion& region : memory_->regions()) ram.push_back({region.gpa, region.size, region.host});
+  for (const machine::RamRegion& region : memory_->regions())
+    ram.push_back({region.gpa, region.size, region.host});
   auto engine = engine::CreateSoftEngine(ram, {config_.vcpus, clock_.frequency()});
   if (!engine.ok()) return engine.status();
   engine_ = *std::move(engine);
-  platform_ = std::make_unique<machine::Platform>(config_.vcpus, clock_, PlatformCallbacks());
+  platform_ = std::make_unique<machine::Platform>(config_.vcpus, clock_, PlatformCallbacks(),
+                                                  config_.memory_bytes);
   auto on_dead = [this](uint32_t vcpu, const std::string& failure) {
-    Ask({EventKind::kTripleFault, failure.empty() ? absl::StrCat("triple fault on vCPU ", vcpu) : absl::StrCat("vCPU ", vcpu, ": ", failure)});
+    Ask({EventKind::kTripleFault, failure.empty() ? absl::StrCat("triple fault on vCPU ", vcpu)
+                                                  : absl::StrCat("vCPU ", vcpu, ": ", failure)});
   };
   for (uint32_t i = 0; i < config_.vcpus; ++i) {
-    vcpus_.push_back(std::make_unique<VcpuThread>(i, VcpuShared{gate_, clock_, *platform_, *this, hypercalls_, on_dead}));
+    vcpus_.push_back(std::make_unique<VcpuThread>(
+        i, VcpuShared{gate_, clock_, *platform_, *this, hypercalls_, on_dead}));
     auto vcpu = engine_->CreateVcpu(i, *vcpus_.back());
     if (!vcpu.ok()) return vcpu.status();
     vcpus_.back()->SetVcpu(*std::move(vcpu));
   }
-  hypercalls_ = std::make_unique<hypercall::HypercallCore>(*engine_, *this, *this, *std::move(stats), config_.policy, observer_.on_site_event);
+  hypercalls_ = std::make_unique<hypercall::HypercallCore>(
+      *engine_, *this, *this, *std::move(stats), config_.policy, observer_.on_site_event);
   for (auto& vcpu : vcpus_) vcpu->Launch();
   supervisor_ = std::thread([this] { Supervise(); });
   return absl::OkStatus();
@@ -282,16 +316,18 @@ VmImpl::~VmImpl() {
 }
 
 absl::Status VmImpl::LoadImages() {
-  auto loaded = machine::LoadImage(*memory_, {kernel_.bytes(), initrd_.bytes(), config_.command_line, config_.vcpus});
+  auto loaded = machine::LoadImage(
+      *memory_, {kernel_.bytes(), initrd_.bytes(), config_.command_line, config_.vcpus});
   if (!loaded.ok()) {
     absl::string_view message = loaded.status().message();
-    absl::string_view field = message.substr(0, 6) == "initrd"         ? "initrd"
+    absl::string_view field = message.substr(0, 6) == "initrd"    ? "initrd"
                               : message.substr(0, 7) == "command" ? "command_line"
                                                                   : "kernel";
     return FieldError(field, loaded.status());
   }
   boot_registers_ = loaded->boot_registers;
   symbols_.Set(std::move(loaded->symbols));
+  search_kernel_symbols_ = loaded->kind == machine::ImageKind::kBzImage;
   return absl::OkStatus();
 }
 
@@ -328,7 +364,8 @@ absl::Status VmImpl::Reboot() {
     if (auto status = LoadImages(); !status.ok()) return status;
   }
   fresh_ = false;
-  for (size_t i = 0; i < vcpus_.size(); ++i) vcpus_[i]->Prepare(i == 0 ? &boot_registers_ : nullptr);
+  for (size_t i = 0; i < vcpus_.size(); ++i)
+    vcpus_[i]->Prepare(i == 0 ? &boot_registers_ : nullptr);
   return absl::OkStatus();
 }
 
@@ -393,7 +430,8 @@ absl::StatusOr<StopOutcome> VmImpl::Stop(StopMode mode, absl::Duration grace) {
     auto gone = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_mutex_) {
       return state_ != State::kRunning && state_ != State::kPaused;
     };
-    if (state_mutex_.AwaitWithTimeout(absl::Condition(&gone), grace)) return StopOutcome::kGuestStopped;
+    if (state_mutex_.AwaitWithTimeout(absl::Condition(&gone), grace))
+      return StopOutcome::kGuestStopped;
   }
   absl::MutexLock lock(&transition_mutex_);
   if (over() && state() != State::kCreated) return StopOutcome::kGuestStopped;
@@ -407,7 +445,8 @@ void VmImpl::HaltForGood(State state, EventKind kind, const std::string& reason,
   clock_.Stop();
   platform_->OnClockChanged();
   SetState(state, kind, reason, exit_status);
-  if (kind == EventKind::kGuestExit || kind == EventKind::kGuestPowerOff) SetState(state, EventKind::kStopped, reason);
+  if (kind == EventKind::kGuestExit || kind == EventKind::kGuestPowerOff)
+    SetState(state, EventKind::kStopped, reason);
   if (kind == EventKind::kTripleFault) SetState(state, EventKind::kFailed, reason);
 }
 
@@ -423,7 +462,9 @@ void VmImpl::Supervise() {
     Request request;
     {
       absl::MutexLock lock(&requests_mutex_);
-      auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(requests_mutex_) { return ending_ || !requests_.empty(); };
+      auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(requests_mutex_) {
+        return ending_ || !requests_.empty();
+      };
       requests_mutex_.Await(absl::Condition(&ready));
       if (ending_) return;
       request = std::move(requests_.front());
@@ -438,7 +479,8 @@ void VmImpl::Handle(const Request& request) {
   if (state() != State::kRunning) return;  // something else ended this boot already
   if (request.kind != EventKind::kGuestReset) {
     bool failed = request.kind == EventKind::kTripleFault;
-    HaltForGood(failed ? State::kFailed : State::kStopped, request.kind, request.reason, request.exit_status);
+    HaltForGood(failed ? State::kFailed : State::kStopped, request.kind, request.reason,
+                request.exit_status);
     return;
   }
   CloseGate();
@@ -465,7 +507,8 @@ bool VmImpl::KickVcpu(uint32_t apic_id) {
 }
 
 bool VmImpl::SendInterrupt(uint32_t apic_id, bool nmi, uint8_t vector) {
-  return platform_->SendTo(apic_id, nmi ? machine::DeliveryMode::kNmi : machine::DeliveryMode::kFixed, vector);
+  return platform_->SendTo(
+      apic_id, nmi ? machine::DeliveryMode::kNmi : machine::DeliveryMode::kFixed, vector);
 }
 
 // ---- Looking in ----
@@ -473,11 +516,14 @@ bool VmImpl::SendInterrupt(uint32_t apic_id, bool nmi, uint8_t vector) {
 absl::Status VmImpl::WriteConsole(std::string_view bytes) {
   size_t taken = platform_->WriteConsole(bytes);
   if (taken == bytes.size()) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat("the guest has not read its console: ", bytes.size() - taken, " of ", bytes.size(), " bytes were dropped"));
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the guest has not read its console: ", bytes.size() - taken, " of ",
+                   bytes.size(), " bytes were dropped"));
 }
 
 absl::StatusOr<x86::Registers> VmImpl::ReadRegisters(uint32_t vcpu) {
-  if (vcpu >= vcpus_.size()) return absl::OutOfRangeError(absl::StrCat("vCPU ", vcpu, ": the VM has ", vcpus_.size()));
+  if (vcpu >= vcpus_.size())
+    return absl::OutOfRangeError(absl::StrCat("vCPU ", vcpu, ": the VM has ", vcpus_.size()));
   CloseGate();
   x86::Registers registers = vcpus_[vcpu]->vcpu().GetRegisters();
   gate_.Open();
@@ -485,16 +531,20 @@ absl::StatusOr<x86::Registers> VmImpl::ReadRegisters(uint32_t vcpu) {
 }
 
 absl::StatusOr<std::vector<std::byte>> VmImpl::ReadPhysical(uint64_t gpa, uint64_t size) {
-  if (size > kMaxRead) return absl::InvalidArgumentError(absl::StrCat("size: at most ", kMaxRead, " bytes at a time"));
+  if (size > kMaxRead)
+    return absl::InvalidArgumentError(absl::StrCat("size: at most ", kMaxRead, " bytes at a time"));
   std::vector<std::byte> bytes(size);
   auto status = memory_->Read(gpa, bytes);
   if (!status.ok()) return status;
   return bytes;
 }
 
-absl::StatusOr<std::vector<std::byte>> VmImpl::ReadLinear(uint32_t vcpu, uint64_t gva, uint64_t size) {
-  if (vcpu >= vcpus_.size()) return absl::OutOfRangeError(absl::StrCat("vCPU ", vcpu, ": the VM has ", vcpus_.size()));
-  if (size > kMaxRead) return absl::InvalidArgumentError(absl::StrCat("size: at most ", kMaxRead, " bytes at a time"));
+absl::StatusOr<std::vector<std::byte>> VmImpl::ReadLinear(uint32_t vcpu, uint64_t gva,
+                                                          uint64_t size) {
+  if (vcpu >= vcpus_.size())
+    return absl::OutOfRangeError(absl::StrCat("vCPU ", vcpu, ": the VM has ", vcpus_.size()));
+  if (size > kMaxRead)
+    return absl::InvalidArgumentError(absl::StrCat("size: at most ", kMaxRead, " bytes at a time"));
   std::vector<std::byte> bytes(size);
   CloseGate();
   absl::Status status;
@@ -510,7 +560,8 @@ absl::StatusOr<std::vector<std::byte>> VmImpl::ReadLinear(uint32_t vcpu, uint64_
   return bytes;
 }
 
-absl::StatusOr<std::vector<Instruction>> VmImpl::Disassemble(uint32_t vcpu, uint64_t gva, uint32_t count) {
+absl::StatusOr<std::vector<Instruction>> VmImpl::Disassemble(uint32_t vcpu, uint64_t gva,
+                                                             uint32_t count) {
   count = std::min(count, kMaxInstructions);
   auto registers = ReadRegisters(vcpu);
   if (!registers.ok()) return registers.status();
@@ -528,6 +579,19 @@ absl::StatusOr<std::vector<Instruction>> VmImpl::Disassemble(uint32_t vcpu, uint
   auto instructions = DisassembleBytes(*bytes, gva, bits, count);
   for (Instruction& instruction : instructions) instruction.symbol = Symbolize(instruction.address);
   return instructions;
+}
+
+std::string VmImpl::Symbolize(uint64_t gva) {
+  // Addresses in the lower half are user space's, and a kernel's table is there once it has
+  // unpacked itself.
+  if (search_kernel_symbols_ && gva >> 63) {
+    auto found = FindKernelSymbols(*memory_);
+    if (!found.empty()) {
+      symbols_.Set(std::move(found));
+      search_kernel_symbols_ = false;
+    }
+  }
+  return symbols_.Find(gva);
 }
 
 uint64_t VmImpl::instructions_retired() const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A VM: its configuration, its lifecycle, its vCPU threads. The one place that brings engine, machine and hypercalls
-// together; trapline-vmm puts it behind gRPC, tests and benchmarks use it as it is.
+// A VM: its configuration, its lifecycle, its vCPU threads. The one place that brings engine,
+// machine and hypercalls together; trapline-vmm puts it behind gRPC, tests and benchmarks use it as
+// it is.
 #pragma once
 
 #include <cstddef>
@@ -26,38 +27,48 @@ constexpr uint64_t kMaxMemoryBytes = uint64_t{64} << 30;
 enum class EngineKind { kAuto, kSoft, kDirect, kKvm };
 
 struct VmConfig {
-  std::string name;            // for logs
-  uint32_t vcpus = 1;          // 1 to kMaxVcpus
+  std::string name;                             // for logs
+  uint32_t vcpus = 1;                           // 1 to kMaxVcpus
   uint64_t memory_bytes = uint64_t{256} << 20;  // a multiple of 4 KiB
-  std::string kernel_path;     // bzImage, ELF64, or Multiboot 1
-  std::string initrd_path;     // may be empty; the one module of a Multiboot image
+  std::string kernel_path;                      // bzImage, ELF64, or Multiboot 1
+  std::string initrd_path;                      // may be empty; the one module of a Multiboot image
   std::string command_line;
   EngineKind engine = EngineKind::kAuto;
   hypercall::Policy policy;
-  std::string stats_path;      // where the stats file is made; empty: an unnamed one
+  std::string stats_path;  // where the stats file is made; empty: an unnamed one
 };
 
-// created -> running <-> paused; running or paused -> stopped or failed; stopped or failed -> running (a fresh boot).
+// created -> running <-> paused; running or paused -> stopped or failed; stopped or failed ->
+// running (a fresh boot).
 enum class State { kCreated, kRunning, kPaused, kStopped, kFailed };
 std::string_view StateName(State state);
 
-// What a running VM tells its observer. Reset, power-off, panic and triple fault are events of their own.
+// What a running VM tells its observer. Reset, power-off, panic and triple fault are events of
+// their own.
 enum class EventKind {
-  kStarted, kPaused, kResumed, kReset, kStopped, kFailed,
+  kStarted,
+  kPaused,
+  kResumed,
+  kReset,
+  kStopped,
+  kFailed,
   kGuestReset,     // the guest asked for a reset and was reset
   kGuestPowerOff,  // the guest switched itself off (kStopped follows)
-  kGuestExit,      // the guest ended with a status: debug-exit port or the paravirtual shutdown call (kStopped follows)
-  kTripleFault,    // a vCPU shut down (kFailed follows, or kGuestReset where the guest used it to reboot)
+  kGuestExit,    // the guest ended with a status: debug-exit port or the paravirtual shutdown call
+                 // (kStopped follows)
+  kTripleFault,  // a vCPU shut down (kFailed follows, or kGuestReset where the guest used it to
+                 // reboot)
 };
 
 struct Event {
   EventKind kind;
-  State state;         // after it
-  std::string reason;  // readable
+  State state;          // after it
+  std::string reason;   // readable
   int exit_status = 0;  // kGuestExit: as isa-debug-exit would end QEMU, (value << 1) | 1
 };
 
-// Called from the VM's threads, one call at a time for each function; must not call back into the Vm.
+// Called from the VM's threads, one call at a time for each function; must not call back into the
+// Vm.
 struct Observer {
   std::function<void(const Event&)> on_event;
   std::function<void(std::string_view bytes)> on_console_output;
@@ -65,8 +76,8 @@ struct Observer {
 };
 
 enum class StopMode {
-  kGraceful,           // ACPI power button, then kForced when the grace period is over
-  kForced,             // at once
+  kGraceful,  // ACPI power button, then kForced when the grace period is over
+  kForced,    // at once
 };
 
 enum class StopOutcome { kAlreadyStopped, kGuestStopped, kForced };
@@ -88,7 +99,8 @@ class Vm {
   static absl::StatusOr<std::unique_ptr<Vm>> Create(const VmConfig& config, Observer observer);
   virtual ~Vm() = default;
 
-  // FAILED_PRECONDITION, naming the current state and those allowed, where the state does not permit the move.
+  // FAILED_PRECONDITION, naming the current state and those allowed, where the state does not
+  // permit the move.
   virtual absl::Status Start() = 0;
   virtual absl::Status Pause() = 0;
   virtual absl::Status Resume() = 0;
@@ -102,16 +114,20 @@ class Vm {
   // The status of the last kGuestExit, or -1.
   virtual int exit_status() const = 0;
 
-  // Bytes for the guest's serial port; blocks no one, what does not fit the queue is refused (RESOURCE_EXHAUSTED).
+  // Bytes for the guest's serial port; blocks no one, what does not fit the queue is refused
+  // (RESOURCE_EXHAUSTED).
   virtual absl::Status WriteConsole(std::string_view bytes) = 0;
 
-  // Registers of a vCPU; a running VM is held for a moment to read them. OUT_OF_RANGE: no such vCPU.
+  // Registers of a vCPU; a running VM is held for a moment to read them. OUT_OF_RANGE: no such
+  // vCPU.
   virtual absl::StatusOr<x86::Registers> ReadRegisters(uint32_t vcpu) = 0;
   // Guest memory by guest-physical address, or by linear address as that vCPU sees it.
   virtual absl::StatusOr<std::vector<std::byte>> ReadPhysical(uint64_t gpa, uint64_t size) = 0;
-  virtual absl::StatusOr<std::vector<std::byte>> ReadLinear(uint32_t vcpu, uint64_t gva, uint64_t size) = 0;
+  virtual absl::StatusOr<std::vector<std::byte>> ReadLinear(uint32_t vcpu, uint64_t gva,
+                                                            uint64_t size) = 0;
   // count instructions at a linear address (at most 1,000), in the mode that vCPU is in.
-  virtual absl::StatusOr<std::vector<Instruction>> Disassemble(uint32_t vcpu, uint64_t gva, uint32_t count) = 0;
+  virtual absl::StatusOr<std::vector<Instruction>> Disassemble(uint32_t vcpu, uint64_t gva,
+                                                               uint32_t count) = 0;
   // The nearest symbol at or below a linear address: "name+0x12", empty if unknown.
   virtual std::string Symbolize(uint64_t gva) = 0;
 

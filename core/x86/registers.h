@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The architectural state of one logical processor, as data (Intel SDM volume 1, chapter 3; volume 3, chapter 2).
+// The architectural state of one logical processor, as data (Intel SDM volume 1, chapter 3; volume
+// 3, chapter 2).
 #pragma once
 
 #include <array>
@@ -10,8 +11,22 @@ namespace trapline::x86 {
 
 // General-purpose registers in encoding order.
 enum Gpr : uint8_t {
-  kRax, kRcx, kRdx, kRbx, kRsp, kRbp, kRsi, kRdi,
-  kR8, kR9, kR10, kR11, kR12, kR13, kR14, kR15,
+  kRax,
+  kRcx,
+  kRdx,
+  kRbx,
+  kRsp,
+  kRbp,
+  kRsi,
+  kRdi,
+  kR8,
+  kR9,
+  kR10,
+  kR11,
+  kR12,
+  kR13,
+  kR14,
+  kR15,
   kGprCount
 };
 
@@ -22,7 +37,7 @@ enum SegmentName : uint8_t { kEs, kCs, kSs, kDs, kFs, kGs, kSegmentCount };
 // bits 0-3 type, 4 S, 5-6 DPL, 7 P, 12 AVL, 13 L, 14 D/B, 15 G.
 namespace segment_attribute {
 constexpr uint16_t kTypeMask = 0xf;
-constexpr uint16_t kAccessed = 1u << 0;      // code and data
+constexpr uint16_t kAccessed = 1u << 0;  // code and data
 constexpr uint16_t kWritableOrReadable = 1u << 1;
 constexpr uint16_t kExpandDownOrConforming = 1u << 2;
 constexpr uint16_t kCode = 1u << 3;
@@ -68,7 +83,8 @@ struct Registers {
 
 // The state after RESET (SDM volume 3, table 9-1): real mode, CS:IP = f000:fff0.
 Registers ResetState();
-// The state that a start-up IPI with this vector leaves (SDM volume 3, section 8.4): CS = vector << 8, IP = 0.
+// The state that a start-up IPI with this vector leaves (SDM volume 3, section 8.4): CS = vector <<
+// 8, IP = 0.
 Registers StartupState(uint8_t sipi_vector);
 
 }  // namespace trapline::x86

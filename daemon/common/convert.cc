@@ -14,9 +14,12 @@ constexpr uint64_t kBillion = 1'000'000'000;
 
 v1::Technique PathTechnique(size_t path) {
   switch (static_cast<hypercall::Path>(path)) {
-    case hypercall::Path::kTrap: return v1::TECHNIQUE_EMULATE;
-    case hypercall::Path::kInterrupt: return v1::TECHNIQUE_INTERRUPT;
-    case hypercall::Path::kLinked: return v1::TECHNIQUE_LINKED;
+    case hypercall::Path::kTrap:
+      return v1::TECHNIQUE_EMULATE;
+    case hypercall::Path::kInterrupt:
+      return v1::TECHNIQUE_INTERRUPT;
+    case hypercall::Path::kLinked:
+      return v1::TECHNIQUE_LINKED;
   }
   return v1::TECHNIQUE_UNSPECIFIED;
 }
@@ -51,7 +54,8 @@ google::protobuf::Timestamp TimestampOf(uint64_t nanoseconds) {
 google::protobuf::Timestamp Now() {
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
-  return TimestampOf(static_cast<uint64_t>(now.tv_sec) * kBillion + static_cast<uint64_t>(now.tv_nsec));
+  return TimestampOf(static_cast<uint64_t>(now.tv_sec) * kBillion +
+                     static_cast<uint64_t>(now.tv_nsec));
 }
 
 v1::Technique ToProto(hypercall::Technique technique) {
@@ -69,7 +73,8 @@ v1::Policy ToProto(const hypercall::Policy& policy) {
 std::optional<hypercall::Policy> FromProto(const v1::Policy& policy) {
   hypercall::Policy out;
   if (policy.limit() != v1::TECHNIQUE_UNSPECIFIED) {
-    if (policy.limit() < v1::TECHNIQUE_EMULATE || policy.limit() > v1::TECHNIQUE_LINKED) return std::nullopt;
+    if (policy.limit() < v1::TECHNIQUE_EMULATE || policy.limit() > v1::TECHNIQUE_LINKED)
+      return std::nullopt;
     out.limit = static_cast<hypercall::Technique>(policy.limit());
   }
   if (policy.interrupt_after() != 0) out.interrupt_after = policy.interrupt_after();
@@ -86,7 +91,8 @@ v1::Site ToProto(const std::string& vm, const hypercall::SiteView& site) {
   out.set_cpl(site.cpl);
   out.set_original(site.original.data(), site.original.size());
   out.set_current(site.current.data(), site.current.size());
-  out.set_technique(site.state == hypercall::SiteState::kDirect ? v1::TECHNIQUE_DIRECT : ToProto(site.technique));
+  out.set_technique(site.state == hypercall::SiteState::kDirect ? v1::TECHNIQUE_DIRECT
+                                                                : ToProto(site.technique));
   out.set_state(static_cast<v1::Site::State>(site.state));
   out.set_state_reason(std::string(hypercall::ReasonName(site.reason)));
   out.set_traps(site.traps());
@@ -114,7 +120,8 @@ v1::Site ToProto(const std::string& vm, const hypercall::SiteView& site) {
   return out;
 }
 
-v1::TraceRecord ToProto(const std::string& vm, const hypercall::TraceEvent& event, uint64_t start_realtime_ns) {
+v1::TraceRecord ToProto(const std::string& vm, const hypercall::TraceEvent& event,
+                        uint64_t start_realtime_ns) {
   v1::TraceRecord out;
   *out.mutable_time() = TimestampOf(start_realtime_ns + event.time_ns);
   *out.mutable_guest_time() = DurationOf(event.time_ns);
@@ -123,7 +130,8 @@ v1::TraceRecord ToProto(const std::string& vm, const hypercall::TraceEvent& even
   out.set_gva(event.gva);
   out.set_number(event.number);
   out.set_number_name(hypercall::HypercallName(event.number));
-  for (unsigned i = 0; i < hypercall::HypercallArguments(event.number); ++i) out.add_arguments(event.args[i]);
+  for (unsigned i = 0; i < hypercall::HypercallArguments(event.number); ++i)
+    out.add_arguments(event.args[i]);
   out.set_result(static_cast<int64_t>(event.result));
   out.set_path(PathTechnique(static_cast<size_t>(event.path)));
   out.set_cycles(event.cycles);

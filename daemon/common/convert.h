@@ -23,7 +23,8 @@ v1::Policy ToProto(const hypercall::Policy& policy);
 std::optional<hypercall::Policy> FromProto(const v1::Policy& policy);
 // vm is the VM's id.
 v1::Site ToProto(const std::string& vm, const hypercall::SiteView& site);
-v1::TraceRecord ToProto(const std::string& vm, const hypercall::TraceEvent& event, uint64_t start_realtime_ns);
+v1::TraceRecord ToProto(const std::string& vm, const hypercall::TraceEvent& event,
+                        uint64_t start_realtime_ns);
 v1::Registers ToProto(const x86::Registers& registers);
 
 google::protobuf::Duration DurationOf(uint64_t nanoseconds);

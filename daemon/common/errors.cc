@@ -12,22 +12,32 @@ constexpr char kDomain[] = "trapline";
 
 std::string ReasonOf(absl::StatusCode code) {
   switch (code) {
-    case absl::StatusCode::kInvalidArgument: return "INVALID_ARGUMENT";
-    case absl::StatusCode::kNotFound: return "NOT_FOUND";
-    case absl::StatusCode::kFailedPrecondition: return "VM_WRONG_STATE";
-    case absl::StatusCode::kAborted: return "MOVE_UNDER_WAY";
-    case absl::StatusCode::kResourceExhausted: return "RESOURCE_EXHAUSTED";
-    case absl::StatusCode::kOutOfRange: return "OUT_OF_RANGE";
-    case absl::StatusCode::kUnimplemented: return "NOT_OFFERED";
-    case absl::StatusCode::kUnavailable: return "UNAVAILABLE";
-    default: return "INTERNAL";
+    case absl::StatusCode::kInvalidArgument:
+      return "INVALID_ARGUMENT";
+    case absl::StatusCode::kNotFound:
+      return "NOT_FOUND";
+    case absl::StatusCode::kFailedPrecondition:
+      return "VM_WRONG_STATE";
+    case absl::StatusCode::kAborted:
+      return "MOVE_UNDER_WAY";
+    case absl::StatusCode::kResourceExhausted:
+      return "RESOURCE_EXHAUSTED";
+    case absl::StatusCode::kOutOfRange:
+      return "OUT_OF_RANGE";
+    case absl::StatusCode::kUnimplemented:
+      return "NOT_OFFERED";
+    case absl::StatusCode::kUnavailable:
+      return "UNAVAILABLE";
+    default:
+      return "INTERNAL";
   }
 }
 
 }  // namespace
 
 grpc::Status Error(grpc::StatusCode code, const std::string& reason, const std::string& message,
-                   const std::map<std::string, std::string>& metadata, const std::vector<FieldViolation>& violations) {
+                   const std::map<std::string, std::string>& metadata,
+                   const std::vector<FieldViolation>& violations) {
   google::rpc::Status status;
   status.set_code(code);
   status.set_message(message);
@@ -49,7 +59,8 @@ grpc::Status Error(grpc::StatusCode code, const std::string& reason, const std::
 }
 
 grpc::Status InvalidField(const std::string& field, const std::string& description) {
-  return Error(grpc::INVALID_ARGUMENT, "INVALID_FIELD", field + ": " + description, {{"field", field}}, {{field, description}});
+  return Error(grpc::INVALID_ARGUMENT, "INVALID_FIELD", field + ": " + description,
+               {{"field", field}}, {{field, description}});
 }
 
 grpc::Status FromCore(const absl::Status& status) {
@@ -57,8 +68,10 @@ grpc::Status FromCore(const absl::Status& status) {
   std::string message(status.message());
   if (auto field = status.GetPayload("trapline/field")) {
     std::string name(*field);
-    if (status.code() == absl::StatusCode::kInvalidArgument) return InvalidField("vm.spec." + name, message);
-    return Error(static_cast<grpc::StatusCode>(status.code()), ReasonOf(status.code()), message, {{"field", name}});
+    if (status.code() == absl::StatusCode::kInvalidArgument)
+      return InvalidField("vm.spec." + name, message);
+    return Error(static_cast<grpc::StatusCode>(status.code()), ReasonOf(status.code()), message,
+                 {{"field", name}});
   }
   return Error(static_cast<grpc::StatusCode>(status.code()), ReasonOf(status.code()), message);
 }

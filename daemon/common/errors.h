@@ -17,7 +17,8 @@ struct FieldViolation {
 
 // reason: UPPER_SNAKE_CASE. metadata holds every dynamic part of the message.
 grpc::Status Error(grpc::StatusCode code, const std::string& reason, const std::string& message,
-                   const std::map<std::string, std::string>& metadata = {}, const std::vector<FieldViolation>& violations = {});
+                   const std::map<std::string, std::string>& metadata = {},
+                   const std::vector<FieldViolation>& violations = {});
 
 // INVALID_ARGUMENT about one field of the request.
 grpc::Status InvalidField(const std::string& field, const std::string& description);

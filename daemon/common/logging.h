@@ -12,7 +12,8 @@ namespace trapline::daemon {
 
 using LogFields = std::initializer_list<std::pair<const char*, std::string>>;
 
-// level: trace, debug, info, warning, error. Also takes the core's log lines. Once, before any thread starts.
+// level: trace, debug, info, warning, error. Also takes the core's log lines. Once, before any
+// thread starts.
 void SetUpLogging(const std::string& level, bool json);
 
 // "message key=value ..."; in JSON the fields are members. Thread-safe.

@@ -18,7 +18,8 @@ class ConsoleLog {
   static constexpr size_t kCapacity = 256 << 10;
 
   void Append(std::string_view bytes);
-  // Bytes behind *position, waiting up to timeout for some; moves it. *missed grows by those that were gone already.
+  // Bytes behind *position, waiting up to timeout for some; moves it. *missed grows by those that
+  // were gone already.
   std::string Read(uint64_t* position, absl::Duration timeout, uint64_t* missed);
 
  private:

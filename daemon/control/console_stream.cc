@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The console stream: a client's keys to the guest, the guest's output to the client.
 //
-// Input arrives in gRPC's callbacks. Output is pumped by a thread of the stream's own, which waits on the console log and
-// for each write to be done; it alone calls Finish, once the VM's life is over, the client gone, or the daemon ending.
+// Input arrives in gRPC's callbacks. Output is pumped by a thread of the stream's own, which waits
+// on the console log and for each write to be done; it alone calls Finish, once the VM's life is
+// over, the client gone, or the daemon ending.
 #include <thread>
 #include <utility>
 
@@ -12,7 +13,8 @@
 namespace trapline::daemon {
 namespace {
 
-class ConsoleStream final : public grpc::ServerBidiReactor<v1::ConsoleRequest, v1::ConsoleResponse> {
+class ConsoleStream final
+    : public grpc::ServerBidiReactor<v1::ConsoleRequest, v1::ConsoleResponse> {
  public:
   explicit ConsoleStream(Registry& registry) : registry_(registry) { StartRead(&request_); }
 
@@ -88,7 +90,8 @@ class ConsoleStream final : public grpc::ServerBidiReactor<v1::ConsoleRequest, v
     bool last = false, attached = false;
     for (;;) {
       uint64_t missed = 0;
-      response_.set_output(vm_->console().Read(&position, last ? absl::ZeroDuration() : kStreamPoll, &missed));
+      response_.set_output(
+          vm_->console().Read(&position, last ? absl::ZeroDuration() : kStreamPoll, &missed));
       // What was gone before this client came is nothing it was too slow for.
       response_.set_missed_bytes(std::exchange(attached, true) ? missed : 0);
       if (Gone()) break;
@@ -101,7 +104,8 @@ class ConsoleStream final : public grpc::ServerBidiReactor<v1::ConsoleRequest, v
         Finish(ShuttingDown());
         return;
       }
-      last = vm_->AwaitState(kOver, absl::ZeroDuration());  // one more look for what it said at the end
+      last = vm_->AwaitState(kOver,
+                             absl::ZeroDuration());  // one more look for what it said at the end
     }
     Finish(Gone() ? grpc::Status::CANCELLED : grpc::Status::OK);
   }
@@ -118,7 +122,8 @@ class ConsoleStream final : public grpc::ServerBidiReactor<v1::ConsoleRequest, v
 
 }  // namespace
 
-grpc::ServerBidiReactor<v1::ConsoleRequest, v1::ConsoleResponse>* VmsService::Console(grpc::CallbackServerContext*) {
+grpc::ServerBidiReactor<v1::ConsoleRequest, v1::ConsoleResponse>* VmsService::Console(
+    grpc::CallbackServerContext*) {
   return new ConsoleStream(registry_);
 }
 

@@ -25,8 +25,9 @@ uint64_t EventHub::Last() const {
   return last_;
 }
 
-std::vector<v1::VmEvent> EventHub::Next(uint64_t* place, const std::function<bool(const v1::VmEvent&)>& wanted, absl::Duration timeout,
-                                        uint64_t* missed) {
+std::vector<v1::VmEvent> EventHub::Next(uint64_t* place,
+                                        const std::function<bool(const v1::VmEvent&)>& wanted,
+                                        absl::Duration timeout, uint64_t* missed) {
   std::vector<v1::VmEvent> found;
   absl::MutexLock lock(&mutex_);
   auto more = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return last_ > *place; };
@@ -52,9 +53,11 @@ absl::StatusOr<uint64_t> EventHub::Place(const std::string& token) const {
     return absl::InvalidArgumentError("not a token of this API's");
   }
   absl::MutexLock lock(&mutex_);
-  if (token.substr(0, dot) != epoch_) return absl::OutOfRangeError("the daemon was started anew since; list and watch from now on");
+  if (token.substr(0, dot) != epoch_)
+    return absl::OutOfRangeError("the daemon was started anew since; list and watch from now on");
   if (place > last_) return absl::InvalidArgumentError("a token from the future");
-  if (place + events_.size() < last_) return absl::OutOfRangeError("too long ago; list and watch from now on");
+  if (place + events_.size() < last_)
+    return absl::OutOfRangeError("too long ago; list and watch from now on");
   return place;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The events of all VMs, numbered, for any number of watchers.
 //
-// There is one ring for all. A watcher only keeps its place in it, so a slow one costs nobody anything: where it has fallen out of the
-// ring, the numbers tell how many events it missed.
+// There is one ring for all. A watcher only keeps its place in it, so a slow one costs nobody
+// anything: where it has fallen out of the ring, the numbers tell how many events it missed.
 #pragma once
 
 #include <cstdint>
@@ -30,12 +30,14 @@ class EventHub {
   void Publish(v1::VmEvent event);
   // The number of the newest event.
   uint64_t Last() const;
-  // Events behind *place for which wanted holds, waiting up to timeout for the first. Moves *place behind all that were looked at.
-  // *missed grows by those that were gone already.
-  std::vector<v1::VmEvent> Next(uint64_t* place, const std::function<bool(const v1::VmEvent&)>& wanted, absl::Duration timeout,
-                                uint64_t* missed);
+  // Events behind *place for which wanted holds, waiting up to timeout for the first. Moves *place
+  // behind all that were looked at. *missed grows by those that were gone already.
+  std::vector<v1::VmEvent> Next(uint64_t* place,
+                                const std::function<bool(const v1::VmEvent&)>& wanted,
+                                absl::Duration timeout, uint64_t* missed);
 
-  // A place as a token and back. OUT_OF_RANGE: of another daemon's life, or too long ago; INVALID_ARGUMENT: no token at all.
+  // A place as a token and back. OUT_OF_RANGE: of another daemon's life, or too long ago;
+  // INVALID_ARGUMENT: no token at all.
   std::string Token(uint64_t place) const;
   absl::StatusOr<uint64_t> Place(const std::string& token) const;
 

@@ -32,14 +32,16 @@ void AddEngine(v1::HostInfo* info, v1::Engine engine, bool available, const char
 
 }  // namespace
 
-grpc::Status HostService::GetHostInfo(grpc::ServerContext*, const v1::GetHostInfoRequest*, v1::HostInfo* response) {
+grpc::Status HostService::GetHostInfo(grpc::ServerContext*, const v1::GetHostInfoRequest*,
+                                      v1::HostInfo* response) {
   static const std::vector<TrapResult> traps = ProbeTraps();
   utsname system;
   uname(&system);
   response->set_version(TRAPLINE_VERSION);
   response->set_cpu_model(CpuModel());
   response->set_cpus(static_cast<uint32_t>(sysconf(_SC_NPROCESSORS_ONLN)));
-  response->set_memory_bytes(static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)));
+  response->set_memory_bytes(static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+                             static_cast<uint64_t>(sysconf(_SC_PAGESIZE)));
   response->set_kernel(system.release);
   AddEngine(response, v1::ENGINE_SOFT, true, "a software x86-64 CPU; runs anywhere");
   AddEngine(response, v1::ENGINE_DIRECT, false, "this version does not have it yet");

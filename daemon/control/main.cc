@@ -30,7 +30,8 @@ Examples:
 SIGTERM and SIGINT end it: streams are told, VMs are stopped or left running (--on-exit), exit code 0.)";
 
 struct Options {
-  std::string listen, tcp, state_directory, run_directory, log_level = "info", log_format = "text", vmm, on_exit = "stop";
+  std::string listen, tcp, state_directory, run_directory, log_level = "info", log_format = "text",
+                                                           vmm, on_exit = "stop";
   bool insecure_tcp = false;
   uint32_t max_vms = 1000;
 };
@@ -40,7 +41,8 @@ std::string RuntimeDirectory() {
   return (runtime && *runtime ? std::string(runtime) : "/run") + "/trapline";
 }
 std::string StateDirectory() {
-  if (const char* state = getenv("XDG_STATE_HOME"); state && *state) return std::string(state) + "/trapline";
+  if (const char* state = getenv("XDG_STATE_HOME"); state && *state)
+    return std::string(state) + "/trapline";
   const char* home = getenv("HOME");
   if (geteuid() == 0 || !home) return "/var/lib/trapline";
   return std::string(home) + "/.local/state/trapline";
@@ -61,18 +63,26 @@ int Serve(const Options& options) {
     std::filesystem::create_directories(directory, error);
     if (error) return Fail("cannot make " + directory + ": " + error.message());
   }
-  if (access(options.vmm.c_str(), X_OK) != 0) return Fail("--vmm-path " + options.vmm + ": not a program; it should be trapline-vmm");
+  if (access(options.vmm.c_str(), X_OK) != 0)
+    return Fail("--vmm-path " + options.vmm + ": not a program; it should be trapline-vmm");
   auto store = Store::Open(options.state_directory + "/vms.sqlite");
   if (!store.ok()) return Fail(std::string(store.status().message()));
-  RegistryOptions registry_options{options.run_directory, {options.vmm, "", options.log_level, options.log_format == "json"}, options.max_vms};
+  RegistryOptions registry_options{
+      options.run_directory,
+      {options.vmm, "", options.log_level, options.log_format == "json"},
+      options.max_vms};
   Registry registry(registry_options, *std::move(store));
 
-  std::string socket = options.listen.rfind("unix://", 0) == 0 ? options.listen.substr(7) : options.listen;
+  std::string socket =
+      options.listen.rfind("unix://", 0) == 0 ? options.listen.substr(7) : options.listen;
   auto server = Server::Start({socket, options.tcp, options.insecure_tcp}, registry);
   if (!server.ok()) return Fail(std::string(server.status().message()));
   // Only who holds the socket's lock may take up workers.
   if (auto status = registry.Load(); !status.ok()) return Fail(std::string(status.message()));
-  Log(spdlog::level::info, "serving", {{"socket", socket}, {"tcp_port", std::to_string((*server)->tcp_port())}, {"version", TRAPLINE_VERSION}});
+  Log(spdlog::level::info, "serving",
+      {{"socket", socket},
+       {"tcp_port", std::to_string((*server)->tcp_port())},
+       {"version", TRAPLINE_VERSION}});
 
   sigset_t signals;
   sigemptyset(&signals);
@@ -80,7 +90,9 @@ int Serve(const Options& options) {
   sigaddset(&signals, SIGINT);
   int taken = 0;
   sigwait(&signals, &taken);
-  Log(spdlog::level::info, "ending", {{"signal", std::to_string(taken)}, {"vms", options.on_exit == "leave" ? "left running" : "stopped"}});
+  Log(spdlog::level::info, "ending",
+      {{"signal", std::to_string(taken)},
+       {"vms", options.on_exit == "leave" ? "left running" : "stopped"}});
   (*server)->Stop();
   registry.RetireAll(options.on_exit == "leave");
   return 0;
@@ -103,13 +115,17 @@ int main(int argc, char** argv) {
   app.add_option("--listen-tcp", options.tcp, "Also a loopback ADDRESS:PORT; needs --insecure-tcp");
   app.add_flag("--insecure-tcp", options.insecure_tcp, "Allow TCP without authentication");
   app.add_option("--state-dir", options.state_directory, "Where VM definitions are kept");
-  app.add_option("--run-dir", options.run_directory, "Where workers have their sockets and stats files");
+  app.add_option("--run-dir", options.run_directory,
+                 "Where workers have their sockets and stats files");
   app.add_option("--vmm-path", options.vmm, "The worker program");
-  app.add_option("--max-vms", options.max_vms, "How many VMs there may be")->check(CLI::Range(1u, 100000u));
-  app.add_option("--on-exit", options.on_exit, "What becomes of VMs when the daemon ends")->check(CLI::IsMember({"stop", "leave"}));
+  app.add_option("--max-vms", options.max_vms, "How many VMs there may be")
+      ->check(CLI::Range(1u, 100000u));
+  app.add_option("--on-exit", options.on_exit, "What becomes of VMs when the daemon ends")
+      ->check(CLI::IsMember({"stop", "leave"}));
   app.add_option("--log-level", options.log_level, "How much is logged")
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error"}));
-  app.add_option("--log-format", options.log_format, "How log lines look")->check(CLI::IsMember({"text", "json"}));
+  app.add_option("--log-format", options.log_format, "How log lines look")
+      ->check(CLI::IsMember({"text", "json"}));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

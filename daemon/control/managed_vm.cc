@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The worker's state is the truth; what is kept here follows its watch stream. A stream that ends means that the worker did.
+// The worker's state is the truth; what is kept here follows its watch stream. A stream that ends
+// means that the worker did.
 #include "daemon/control/managed_vm.h"
 
 #include <signal.h>
@@ -40,7 +41,8 @@ grpc::Status CheckMove(worker::v1::MoveRequest::Kind kind, v1::Vm::State state) 
       absl::StrAppend(&allowed, allowed.empty() ? "" : ",", StateWord(from));
     }
     return Error(grpc::FAILED_PRECONDITION, "VM_WRONG_STATE",
-                 absl::StrCat("cannot ", rule.name, " a VM that is ", StateWord(state), "; it must be ", allowed),
+                 absl::StrCat("cannot ", rule.name, " a VM that is ", StateWord(state),
+                              "; it must be ", allowed),
                  {{"current", StateWord(state)}, {"allowed", allowed}, {"move", rule.name}});
   }
   return grpc::Status::OK;
@@ -51,7 +53,10 @@ bool Over(v1::Vm::State state) { return state == v1::Vm::STOPPED || state == v1:
 }  // namespace
 
 ManagedVm::ManagedVm(v1::Vm definition, WorkerOptions options, EventHub& hub)
-    : id_(definition.name().substr(definition.name().find('/') + 1)), options_(std::move(options)), hub_(hub), vm_(std::move(definition)) {}
+    : id_(definition.name().substr(definition.name().find('/') + 1)),
+      options_(std::move(options)),
+      hub_(hub),
+      vm_(std::move(definition)) {}
 
 ManagedVm::~ManagedVm() {
   retiring_ = true;
@@ -127,7 +132,8 @@ void ManagedVm::Adopt() {
   watcher_ = std::thread([this, worker] { Watch(worker); });
 }
 
-void ManagedVm::SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason, int exit_status) {
+void ManagedVm::SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason,
+                         int exit_status) {
   {
     absl::MutexLock lock(&mutex_);
     vm_.set_state(state);
@@ -142,7 +148,11 @@ void ManagedVm::SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std:
   event.set_state(state);
   event.set_reason(reason);
   event.set_exit_status(exit_status);
-  Log(spdlog::level::info, "vm event", {{"vm", id_}, {"kind", v1::VmEvent::Kind_Name(kind)}, {"state", StateWord(state)}, {"reason", reason}});
+  Log(spdlog::level::info, "vm event",
+      {{"vm", id_},
+       {"kind", v1::VmEvent::Kind_Name(kind)},
+       {"state", StateWord(state)},
+       {"reason", reason}});
   hub_.Publish(std::move(event));
 }
 
@@ -170,9 +180,11 @@ void ManagedVm::Watch(std::shared_ptr<WorkerProcess> worker) {
   SetState(v1::Vm::FAILED, v1::VmEvent::FAILED, absl::StrCat("the worker was lost: ", how), 0);
 }
 
-grpc::Status ManagedVm::Move(const worker::v1::MoveRequest& request, v1::StopVmResponse::Outcome* outcome) {
+grpc::Status ManagedVm::Move(const worker::v1::MoveRequest& request,
+                             v1::StopVmResponse::Outcome* outcome) {
   if (moving_.exchange(true)) {
-    return Error(grpc::ABORTED, "MOVE_UNDER_WAY", "another move of this VM is under way; try again when it is done", {{"vm", id_}});
+    return Error(grpc::ABORTED, "MOVE_UNDER_WAY",
+                 "another move of this VM is under way; try again when it is done", {{"vm", id_}});
   }
   struct Done {
     std::atomic<bool>& flag;
@@ -193,7 +205,9 @@ grpc::Status ManagedVm::Move(const worker::v1::MoveRequest& request, v1::StopVmR
   if (!moved.ok()) return moved;
   *outcome = response.outcome();
   // The event of the move comes by the watch; whoever asked shall find it there and the state new.
-  auto caught_up = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return vm_.state() == response.status().state() || !worker_; };
+  auto caught_up = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return vm_.state() == response.status().state() || !worker_;
+  };
   absl::MutexLock lock(&mutex_);
   mutex_.AwaitWithTimeout(absl::Condition(&caught_up), absl::Seconds(2));
   return grpc::Status::OK;
@@ -203,9 +217,11 @@ grpc::Status ManagedVm::Worker(std::shared_ptr<WorkerProcess>* worker) {
   absl::MutexLock lock(&mutex_);
   *worker = worker_;
   if (worker_) return grpc::Status::OK;
-  return Error(grpc::FAILED_PRECONDITION, "VM_WRONG_STATE",
-               absl::StrCat("VM ", id_, " is ", StateWord(vm_.state()), " and has no worker; start it first"),
-               {{"vm", id_}, {"current", StateWord(vm_.state())}, {"allowed", "CREATED,RUNNING,PAUSED"}});
+  return Error(
+      grpc::FAILED_PRECONDITION, "VM_WRONG_STATE",
+      absl::StrCat("VM ", id_, " is ", StateWord(vm_.state()),
+                   " and has no worker; start it first"),
+      {{"vm", id_}, {"current", StateWord(vm_.state())}, {"allowed", "CREATED,RUNNING,PAUSED"}});
 }
 
 void ManagedVm::Retire(bool leave) {
@@ -235,18 +251,22 @@ v1::Vm ManagedVm::Snapshot() {
     vm = vm_;
     vm.set_etag(absl::StrCat(vm.uid(), "-", revision_));
   }
-  if (worker && (vm.state() == v1::Vm::RUNNING || vm.state() == v1::Vm::PAUSED || Over(vm.state()))) {
+  if (worker &&
+      (vm.state() == v1::Vm::RUNNING || vm.state() == v1::Vm::PAUSED || Over(vm.state()))) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(1));
     worker::v1::Status status;
-    if (worker->stub().GetStatus(&context, {}, &status).ok()) vm.set_instructions_retired(status.instructions_retired());
+    if (worker->stub().GetStatus(&context, {}, &status).ok())
+      vm.set_instructions_retired(status.instructions_retired());
   }
   return vm;
 }
 
 bool ManagedVm::AwaitState(uint32_t states, absl::Duration timeout) {
   absl::MutexLock lock(&mutex_);
-  auto reached = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ((states >> vm_.state()) & 1) != 0; };
+  auto reached = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return ((states >> vm_.state()) & 1) != 0;
+  };
   return mutex_.AwaitWithTimeout(absl::Condition(&reached), timeout);
 }
 

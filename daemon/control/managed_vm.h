@@ -48,7 +48,8 @@ class ManagedVm {
  private:
   grpc::Status EnsureWorker() ABSL_LOCKS_EXCLUDED(mutex_);
   void Watch(std::shared_ptr<WorkerProcess> worker);
-  void SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason, int exit_status);
+  void SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason,
+                int exit_status);
   void JoinWatcher();
 
   const std::string id_;

@@ -50,19 +50,27 @@ absl::Status Registry::Load() {
   return absl::OkStatus();
 }
 
-grpc::Status Registry::Create(const std::string& id, const v1::Vm& wanted, bool validate_only, std::shared_ptr<ManagedVm>* made) {
+grpc::Status Registry::Create(const std::string& id, const v1::Vm& wanted, bool validate_only,
+                              std::shared_ptr<ManagedVm>* made) {
   static const std::regex kName("[a-z]([-a-z0-9]{0,61}[a-z0-9])?");
   if (!std::regex_match(id, kName)) {
-    return InvalidField("vm_id", "must be 1 to 63 lower-case letters, digits and dashes, beginning with a letter and not ending with a dash");
+    return InvalidField("vm_id",
+                        "must be 1 to 63 lower-case letters, digits and dashes, beginning with a "
+                        "letter and not ending with a dash");
   }
   const v1::VmSpec& spec = wanted.spec();
-  if (spec.kernel_path().empty() || spec.kernel_path()[0] != '/') return InvalidField("vm.spec.kernel_path", "must be an absolute path on the daemon's machine");
-  if (!spec.initrd_path().empty() && spec.initrd_path()[0] != '/') return InvalidField("vm.spec.initrd_path", "must be an absolute path on the daemon's machine");
+  if (spec.kernel_path().empty() || spec.kernel_path()[0] != '/')
+    return InvalidField("vm.spec.kernel_path", "must be an absolute path on the daemon's machine");
+  if (!spec.initrd_path().empty() && spec.initrd_path()[0] != '/')
+    return InvalidField("vm.spec.initrd_path", "must be an absolute path on the daemon's machine");
   {
     absl::MutexLock lock(&mutex_);
-    if (vms_.count(id) != 0) return Error(grpc::ALREADY_EXISTS, "VM_EXISTS", absl::StrCat("there is a VM ", id, " already"), {{"vm", id}});
+    if (vms_.count(id) != 0)
+      return Error(grpc::ALREADY_EXISTS, "VM_EXISTS",
+                   absl::StrCat("there is a VM ", id, " already"), {{"vm", id}});
     if (vms_.size() >= options_.max_vms) {
-      return Error(grpc::RESOURCE_EXHAUSTED, "TOO_MANY_VMS", absl::StrCat("this daemon keeps at most ", options_.max_vms, " VMs"),
+      return Error(grpc::RESOURCE_EXHAUSTED, "TOO_MANY_VMS",
+                   absl::StrCat("this daemon keeps at most ", options_.max_vms, " VMs"),
                    {{"limit", absl::StrCat(options_.max_vms)}});
     }
     vms_[id] = nullptr;
@@ -88,8 +96,10 @@ grpc::Status Registry::Create(const std::string& id, const v1::Vm& wanted, bool 
   return status;
 }
 
-grpc::Status Registry::Find(const std::string& name, const std::string& field, std::shared_ptr<ManagedVm>* vm) {
-  if (name.compare(0, sizeof kPrefix - 1, kPrefix) != 0 || name.size() == sizeof kPrefix - 1) return InvalidField(field, "must be vms/{vm}");
+grpc::Status Registry::Find(const std::string& name, const std::string& field,
+                            std::shared_ptr<ManagedVm>* vm) {
+  if (name.compare(0, sizeof kPrefix - 1, kPrefix) != 0 || name.size() == sizeof kPrefix - 1)
+    return InvalidField(field, "must be vms/{vm}");
   std::string id = name.substr(sizeof kPrefix - 1);
   absl::MutexLock lock(&mutex_);
   auto entry = vms_.find(id);
@@ -103,12 +113,14 @@ grpc::Status Registry::Delete(const std::string& name, bool force, const std::st
   if (auto status = Find(name, "name", &vm); !status.ok()) return status;
   v1::Vm snapshot = vm->Snapshot();
   if (!etag.empty() && etag != snapshot.etag()) {
-    return Error(grpc::ABORTED, "ETAG_MISMATCH", "the VM has changed since", {{"etag", snapshot.etag()}});
+    return Error(grpc::ABORTED, "ETAG_MISMATCH", "the VM has changed since",
+                 {{"etag", snapshot.etag()}});
   }
   bool active = snapshot.state() == v1::Vm::RUNNING || snapshot.state() == v1::Vm::PAUSED;
   if (active && !force) {
     std::string current = v1::Vm::State_Name(snapshot.state());
-    return Error(grpc::FAILED_PRECONDITION, "VM_WRONG_STATE", absl::StrCat("VM ", vm->id(), " is ", current, "; stop it first, or use force"),
+    return Error(grpc::FAILED_PRECONDITION, "VM_WRONG_STATE",
+                 absl::StrCat("VM ", vm->id(), " is ", current, "; stop it first, or use force"),
                  {{"current", current}, {"allowed", "CREATED,STOPPED,FAILED"}, {"move", "delete"}});
   }
   if (auto status = store_->Delete(snapshot.name()); !status.ok()) return FromCore(status);
@@ -141,7 +153,8 @@ void Registry::RetireAll(bool leave) {
   for (auto& vm : All()) vm->Retire(leave);
 }
 
-grpc::Status Registry::Once(const std::string& method, const std::string& request_id, google::protobuf::Message* response,
+grpc::Status Registry::Once(const std::string& method, const std::string& request_id,
+                            google::protobuf::Message* response,
                             const std::function<grpc::Status()>& body) {
   if (request_id.empty()) return body();
   std::string key = method + "\n" + request_id;

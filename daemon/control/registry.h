@@ -27,14 +27,18 @@ struct RegistryOptions {
 // Thread-safe.
 class Registry {
  public:
-  Registry(RegistryOptions options, std::unique_ptr<Store> store) : options_(std::move(options)), store_(std::move(store)) {}
+  Registry(RegistryOptions options, std::unique_ptr<Store> store)
+      : options_(std::move(options)), store_(std::move(store)) {}
 
   // Takes up what the store knows.
   absl::Status Load();
-  // ALREADY_EXISTS, RESOURCE_EXHAUSTED, or what the worker found wrong. validate_only: the VM is gone again afterwards.
-  grpc::Status Create(const std::string& id, const v1::Vm& wanted, bool validate_only, std::shared_ptr<ManagedVm>* made);
+  // ALREADY_EXISTS, RESOURCE_EXHAUSTED, or what the worker found wrong. validate_only: the VM is
+  // gone again afterwards.
+  grpc::Status Create(const std::string& id, const v1::Vm& wanted, bool validate_only,
+                      std::shared_ptr<ManagedVm>* made);
   // NOT_FOUND. name is vms/{vm}; INVALID_ARGUMENT naming `field` where it is not of that form.
-  grpc::Status Find(const std::string& name, const std::string& field, std::shared_ptr<ManagedVm>* vm);
+  grpc::Status Find(const std::string& name, const std::string& field,
+                    std::shared_ptr<ManagedVm>* vm);
   grpc::Status Delete(const std::string& name, bool force, const std::string& etag);
   // In the order of their names.
   std::vector<std::shared_ptr<ManagedVm>> All();
@@ -44,8 +48,8 @@ class Registry {
   uint32_t max_vms() const { return options_.max_vms; }
 
   // Runs body once for each request_id (none: always); a repetition gets the first one's answer.
-  grpc::Status Once(const std::string& method, const std::string& request_id, google::protobuf::Message* response,
-                    const std::function<grpc::Status()>& body);
+  grpc::Status Once(const std::string& method, const std::string& request_id,
+                    google::protobuf::Message* response, const std::function<grpc::Status()>& body);
 
   // Set once, when the daemon ends: streams end then.
   void BeginShutdown() { shutting_down_ = true; }

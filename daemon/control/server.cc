@@ -28,25 +28,35 @@ bool Loopback(const std::string& address) {
   return host == "127.0.0.1" || host == "localhost" || host == "[::1]";
 }
 
-absl::Status Failed(const std::string& what) { return absl::UnavailableError(absl::StrCat(what, ": ", strerror(errno))); }
+absl::Status Failed(const std::string& what) {
+  return absl::UnavailableError(absl::StrCat(what, ": ", strerror(errno)));
+}
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenOptions& options, Registry& registry) {
-  if (!options.tcp.empty() && (options.tcp.rfind(':') == std::string::npos || !Loopback(options.tcp))) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--listen-tcp ", options.tcp, ": TCP is not authenticated yet, so only 127.0.0.1, [::1] and localhost with a port are allowed"));
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenOptions& options,
+                                                      Registry& registry) {
+  if (!options.tcp.empty() &&
+      (options.tcp.rfind(':') == std::string::npos || !Loopback(options.tcp))) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--listen-tcp ", options.tcp,
+                     ": TCP is not authenticated yet, so only 127.0.0.1, [::1] and localhost with "
+                     "a port are allowed"));
   }
   if (!options.tcp.empty() && !options.insecure_tcp) {
-    return absl::InvalidArgumentError("--listen-tcp: TCP is not authenticated yet; say --insecure-tcp as well if every user of this machine may control the VMs");
+    return absl::InvalidArgumentError(
+        "--listen-tcp: TCP is not authenticated yet; say --insecure-tcp as well if every user of "
+        "this machine may control the VMs");
   }
   if (options.unix_socket.size() > kMaxSocketPath) {
-    return absl::InvalidArgumentError(absl::StrCat("the socket path ", options.unix_socket, " is longer than ", kMaxSocketPath, " bytes"));
+    return absl::InvalidArgumentError(absl::StrCat("the socket path ", options.unix_socket,
+                                                   " is longer than ", kMaxSocketPath, " bytes"));
   }
   auto server = std::unique_ptr<Server>(new Server(registry));
   server->socket_ = options.unix_socket;
   std::error_code error;
-  std::filesystem::create_directories(std::filesystem::path(options.unix_socket).parent_path(), error);
+  std::filesystem::create_directories(std::filesystem::path(options.unix_socket).parent_path(),
+                                      error);
   std::string lock = options.unix_socket + ".lock";
   server->lock_ = base::UniqueFd(open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!server->lock_.valid()) return Failed(lock);
@@ -59,16 +69,20 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenOptions& optio
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   builder.AddListeningPort("unix:" + options.unix_socket, grpc::InsecureServerCredentials());
-  if (!options.tcp.empty()) builder.AddListeningPort(options.tcp, grpc::InsecureServerCredentials(), &server->tcp_port_);
+  if (!options.tcp.empty())
+    builder.AddListeningPort(options.tcp, grpc::InsecureServerCredentials(), &server->tcp_port_);
   builder.SetMaxReceiveMessageSize(kMaxReceive);
   builder.SetMaxSendMessageSize(kMaxSend);
-  for (grpc::Service* service : {static_cast<grpc::Service*>(&server->vms_), static_cast<grpc::Service*>(&server->sites_),
-                                 static_cast<grpc::Service*>(&server->traces_), static_cast<grpc::Service*>(&server->host_)}) {
+  for (grpc::Service* service :
+       {static_cast<grpc::Service*>(&server->vms_), static_cast<grpc::Service*>(&server->sites_),
+        static_cast<grpc::Service*>(&server->traces_),
+        static_cast<grpc::Service*>(&server->host_)}) {
     builder.RegisterService(service);
   }
   server->server_ = builder.BuildAndStart();
   if (!server->server_ || (!options.tcp.empty() && server->tcp_port_ == 0)) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", options.unix_socket, options.tcp.empty() ? "" : " and ", options.tcp));
+    return absl::UnavailableError(absl::StrCat("cannot listen on ", options.unix_socket,
+                                               options.tcp.empty() ? "" : " and ", options.tcp));
   }
   if (chmod(options.unix_socket.c_str(), 0660) != 0) return Failed(options.unix_socket);
   return server;

@@ -14,23 +14,26 @@
 namespace trapline::daemon {
 
 struct ListenOptions {
-  std::string unix_socket;   // path; the default way in
-  std::string tcp;           // ADDRESS:PORT, or empty
+  std::string unix_socket;  // path; the default way in
+  std::string tcp;          // ADDRESS:PORT, or empty
   bool insecure_tcp = false;
 };
 
 class Server {
  public:
-  // Takes the lock beside the socket, replaces a stale socket, and serves. INVALID_ARGUMENT: TCP that is not loopback, or without
-  // insecure_tcp. ALREADY_EXISTS: another daemon serves there. UNAVAILABLE: cannot listen.
-  static absl::StatusOr<std::unique_ptr<Server>> Start(const ListenOptions& options, Registry& registry);
+  // Takes the lock beside the socket, replaces a stale socket, and serves. INVALID_ARGUMENT: TCP
+  // that is not loopback, or without insecure_tcp. ALREADY_EXISTS: another daemon serves there.
+  // UNAVAILABLE: cannot listen.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ListenOptions& options,
+                                                       Registry& registry);
   // Health NOT_SERVING, streams ended, calls given until the deadline.
   void Stop();
   // The TCP port chosen where the option said 0.
   int tcp_port() const { return tcp_port_; }
 
  private:
-  explicit Server(Registry& registry) : registry_(registry), vms_(registry), sites_(registry), traces_(registry), host_(registry) {}
+  explicit Server(Registry& registry)
+      : registry_(registry), vms_(registry), sites_(registry), traces_(registry), host_(registry) {}
 
   Registry& registry_;
   std::string socket_;

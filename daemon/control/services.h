@@ -10,14 +10,17 @@
 
 namespace trapline::daemon {
 
-// The console is a callback method: its two directions end independently of each other, which a handler on one thread cannot.
+// The console is a callback method: its two directions end independently of each other, which a
+// handler on one thread cannot.
 class VmsService final : public v1::Vms::WithCallbackMethod_Console<v1::Vms::Service> {
  public:
   explicit VmsService(Registry& registry) : registry_(registry) {}
   grpc::Status CreateVm(grpc::ServerContext*, const v1::CreateVmRequest*, v1::Vm*) override;
   grpc::Status GetVm(grpc::ServerContext*, const v1::GetVmRequest*, v1::Vm*) override;
-  grpc::Status ListVms(grpc::ServerContext*, const v1::ListVmsRequest*, v1::ListVmsResponse*) override;
-  grpc::Status DeleteVm(grpc::ServerContext*, const v1::DeleteVmRequest*, google::protobuf::Empty*) override;
+  grpc::Status ListVms(grpc::ServerContext*, const v1::ListVmsRequest*,
+                       v1::ListVmsResponse*) override;
+  grpc::Status DeleteVm(grpc::ServerContext*, const v1::DeleteVmRequest*,
+                        google::protobuf::Empty*) override;
   grpc::Status StartVm(grpc::ServerContext*, const v1::StartVmRequest*, v1::Vm*) override;
   grpc::Status StopVm(grpc::ServerContext*, const v1::StopVmRequest*, v1::StopVmResponse*) override;
   grpc::Status PauseVm(grpc::ServerContext*, const v1::PauseVmRequest*, v1::Vm*) override;
@@ -26,27 +29,36 @@ class VmsService final : public v1::Vms::WithCallbackMethod_Console<v1::Vms::Ser
   grpc::Status WaitVm(grpc::ServerContext*, const v1::WaitVmRequest*, v1::Vm*) override;
   grpc::Status WatchVmEvents(grpc::ServerContext*, const v1::WatchVmEventsRequest*,
                              grpc::ServerWriter<v1::WatchVmEventsResponse>*) override;
-  grpc::ServerBidiReactor<v1::ConsoleRequest, v1::ConsoleResponse>* Console(grpc::CallbackServerContext*) override;
-  grpc::Status ReadRegisters(grpc::ServerContext*, const v1::ReadRegistersRequest*, v1::Registers*) override;
-  grpc::Status ReadMemory(grpc::ServerContext*, const v1::ReadMemoryRequest*, v1::ReadMemoryResponse*) override;
-  grpc::Status Disassemble(grpc::ServerContext*, const v1::DisassembleRequest*, v1::DisassembleResponse*) override;
+  grpc::ServerBidiReactor<v1::ConsoleRequest, v1::ConsoleResponse>* Console(
+      grpc::CallbackServerContext*) override;
+  grpc::Status ReadRegisters(grpc::ServerContext*, const v1::ReadRegistersRequest*,
+                             v1::Registers*) override;
+  grpc::Status ReadMemory(grpc::ServerContext*, const v1::ReadMemoryRequest*,
+                          v1::ReadMemoryResponse*) override;
+  grpc::Status Disassemble(grpc::ServerContext*, const v1::DisassembleRequest*,
+                           v1::DisassembleResponse*) override;
 
  private:
-  grpc::Status Move(const std::string& name, worker::v1::MoveRequest::Kind kind, const std::string& request_id, v1::Vm* response);
+  grpc::Status Move(const std::string& name, worker::v1::MoveRequest::Kind kind,
+                    const std::string& request_id, v1::Vm* response);
   Registry& registry_;
 };
 
 class SitesService final : public v1::Sites::Service {
  public:
   explicit SitesService(Registry& registry) : registry_(registry) {}
-  grpc::Status ListSites(grpc::ServerContext*, const v1::ListSitesRequest*, v1::ListSitesResponse*) override;
+  grpc::Status ListSites(grpc::ServerContext*, const v1::ListSitesRequest*,
+                         v1::ListSitesResponse*) override;
   grpc::Status GetSite(grpc::ServerContext*, const v1::GetSiteRequest*, v1::Site*) override;
-  grpc::Status WatchSites(grpc::ServerContext*, const v1::WatchSitesRequest*, grpc::ServerWriter<v1::WatchSitesResponse>*) override;
-  grpc::Status GetSiteTotals(grpc::ServerContext*, const v1::GetSiteTotalsRequest*, v1::SiteTotals*) override;
+  grpc::Status WatchSites(grpc::ServerContext*, const v1::WatchSitesRequest*,
+                          grpc::ServerWriter<v1::WatchSitesResponse>*) override;
+  grpc::Status GetSiteTotals(grpc::ServerContext*, const v1::GetSiteTotalsRequest*,
+                             v1::SiteTotals*) override;
   grpc::Status GetPolicy(grpc::ServerContext*, const v1::GetPolicyRequest*, v1::Policy*) override;
   grpc::Status SetPolicy(grpc::ServerContext*, const v1::SetPolicyRequest*, v1::Policy*) override;
   grpc::Status RevertSite(grpc::ServerContext*, const v1::RevertSiteRequest*, v1::Site*) override;
-  grpc::Status ResetSiteCounters(grpc::ServerContext*, const v1::ResetSiteCountersRequest*, v1::SiteTotals*) override;
+  grpc::Status ResetSiteCounters(grpc::ServerContext*, const v1::ResetSiteCountersRequest*,
+                                 v1::SiteTotals*) override;
 
  private:
   Registry& registry_;
@@ -65,7 +77,8 @@ class TracesService final : public v1::Traces::Service {
 class HostService final : public v1::Host::Service {
  public:
   explicit HostService(Registry& registry) : registry_(registry) {}
-  grpc::Status GetHostInfo(grpc::ServerContext*, const v1::GetHostInfoRequest*, v1::HostInfo*) override;
+  grpc::Status GetHostInfo(grpc::ServerContext*, const v1::GetHostInfoRequest*,
+                           v1::HostInfo*) override;
 
  private:
   Registry& registry_;

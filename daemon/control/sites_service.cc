@@ -14,7 +14,8 @@
 namespace trapline::daemon {
 namespace {
 
-constexpr absl::Duration kMinInterval = absl::Milliseconds(100), kDefaultInterval = absl::Seconds(1);
+constexpr absl::Duration kMinInterval = absl::Milliseconds(100),
+                         kDefaultInterval = absl::Seconds(1);
 
 // vms/{vm}/sites/{gpa}, or vms/{vm} alone where that is allowed.
 struct SiteName {
@@ -24,9 +25,12 @@ struct SiteName {
 grpc::Status ParseName(const std::string& name, bool vm_alone, SiteName* parsed) {
   std::vector<std::string> parts = absl::StrSplit(name, '/');
   uint64_t gpa = 0;
-  bool site = parts.size() == 4 && parts[0] == "vms" && parts[2] == "sites" && absl::SimpleHexAtoi(parts[3], &gpa);
+  bool site = parts.size() == 4 && parts[0] == "vms" && parts[2] == "sites" &&
+              absl::SimpleHexAtoi(parts[3], &gpa);
   bool vm = vm_alone && parts.size() == 2 && parts[0] == "vms";
-  if (!site && !vm) return InvalidField("name", vm_alone ? "must be vms/{vm} or vms/{vm}/sites/{gpa}" : "must be vms/{vm}/sites/{gpa}");
+  if (!site && !vm)
+    return InvalidField("name", vm_alone ? "must be vms/{vm} or vms/{vm}/sites/{gpa}"
+                                         : "must be vms/{vm}/sites/{gpa}");
   parsed->vm = "vms/" + parts[1];
   if (site) parsed->gpa = gpa;
   return grpc::Status::OK;
@@ -48,7 +52,8 @@ grpc::Status OpenStats(ManagedVm& vm, std::unique_ptr<hypercall::StatsReader>* r
 }
 
 grpc::Status NoSite(const std::string& vm, uint64_t gpa) {
-  return Error(grpc::NOT_FOUND, "SITE_NOT_FOUND", absl::StrCat(vm, " has no site at ", Hex(gpa)), {{"vm", vm}, {"gpa", Hex(gpa)}});
+  return Error(grpc::NOT_FOUND, "SITE_NOT_FOUND", absl::StrCat(vm, " has no site at ", Hex(gpa)),
+               {{"vm", vm}, {"gpa", Hex(gpa)}});
 }
 
 grpc::Status FindSite(ManagedVm& vm, uint64_t gpa, v1::Site* response) {
@@ -73,7 +78,8 @@ v1::SiteTotals TotalsOf(const std::vector<hypercall::SiteView>& sites) {
   return totals;
 }
 
-grpc::Status ParseFilter(const std::string& filter, std::vector<std::pair<std::string, std::string>>* terms) {
+grpc::Status ParseFilter(const std::string& filter,
+                         std::vector<std::pair<std::string, std::string>>* terms) {
   if (filter.empty()) return grpc::Status::OK;
   for (absl::string_view term : absl::StrSplit(filter, " AND ")) {
     v1::Site::State state;
@@ -83,7 +89,9 @@ grpc::Status ParseFilter(const std::string& filter, std::vector<std::pair<std::s
     } else if (text.rfind("symbol:", 0) == 0) {
       terms->emplace_back("symbol", text.substr(7));
     } else {
-      return InvalidField("filter", absl::StrCat("cannot understand \"", text, "\"; state=STATE and symbol:TEXT can be joined by AND"));
+      return InvalidField("filter",
+                          absl::StrCat("cannot understand \"", text,
+                                       "\"; state=STATE and symbol:TEXT can be joined by AND"));
     }
   }
   return grpc::Status::OK;
@@ -97,7 +105,8 @@ bool Matches(const v1::Site& site, const std::vector<std::pair<std::string, std:
 
 }  // namespace
 
-grpc::Status SitesService::ListSites(grpc::ServerContext*, const v1::ListSitesRequest* request, v1::ListSitesResponse* response) {
+grpc::Status SitesService::ListSites(grpc::ServerContext*, const v1::ListSitesRequest* request,
+                                     v1::ListSitesResponse* response) {
   std::shared_ptr<ManagedVm> vm;
   std::vector<std::pair<std::string, std::string>> terms;
   std::unique_ptr<hypercall::StatsReader> reader;
@@ -109,15 +118,19 @@ grpc::Status SitesService::ListSites(grpc::ServerContext*, const v1::ListSitesRe
     v1::Site site = ToProto(vm->id(), view);
     if (Matches(site, terms)) found.push_back(std::move(site));
   }
-  std::sort(found.begin(), found.end(), [](const v1::Site& a, const v1::Site& b) { return a.gpa() < b.gpa(); });
+  std::sort(found.begin(), found.end(),
+            [](const v1::Site& a, const v1::Site& b) { return a.gpa() < b.gpa(); });
   Page page;
-  if (auto status = Paginate(request->page_size(), request->page_token(), found.size(), &page); !status.ok()) return status;
+  if (auto status = Paginate(request->page_size(), request->page_token(), found.size(), &page);
+      !status.ok())
+    return status;
   for (size_t i = page.start; i < page.end; ++i) *response->add_sites() = std::move(found[i]);
   response->set_next_page_token(page.next_token);
   return grpc::Status::OK;
 }
 
-grpc::Status SitesService::GetSite(grpc::ServerContext*, const v1::GetSiteRequest* request, v1::Site* response) {
+grpc::Status SitesService::GetSite(grpc::ServerContext*, const v1::GetSiteRequest* request,
+                                   v1::Site* response) {
   SiteName name;
   std::shared_ptr<ManagedVm> vm;
   if (auto status = ParseName(request->name(), false, &name); !status.ok()) return status;
@@ -125,13 +138,15 @@ grpc::Status SitesService::GetSite(grpc::ServerContext*, const v1::GetSiteReques
   return FindSite(*vm, *name.gpa, response);
 }
 
-grpc::Status SitesService::WatchSites(grpc::ServerContext* context, const v1::WatchSitesRequest* request,
+grpc::Status SitesService::WatchSites(grpc::ServerContext* context,
+                                      const v1::WatchSitesRequest* request,
                                       grpc::ServerWriter<v1::WatchSitesResponse>* writer) {
   std::shared_ptr<ManagedVm> vm;
   if (auto status = registry_.Find(request->parent(), "parent", &vm); !status.ok()) return status;
   absl::Duration interval = kDefaultInterval;
   if (request->has_interval()) {
-    interval = absl::Seconds(request->interval().seconds()) + absl::Nanoseconds(request->interval().nanos());
+    interval = absl::Seconds(request->interval().seconds()) +
+               absl::Nanoseconds(request->interval().nanos());
     if (interval < kMinInterval) return InvalidField("interval", "must be at least 100 ms");
   }
   writer->SendInitialMetadata();
@@ -160,7 +175,9 @@ grpc::Status SitesService::WatchSites(grpc::ServerContext* context, const v1::Wa
   }
 }
 
-grpc::Status SitesService::GetSiteTotals(grpc::ServerContext*, const v1::GetSiteTotalsRequest* request, v1::SiteTotals* response) {
+grpc::Status SitesService::GetSiteTotals(grpc::ServerContext*,
+                                         const v1::GetSiteTotalsRequest* request,
+                                         v1::SiteTotals* response) {
   std::shared_ptr<ManagedVm> vm;
   std::unique_ptr<hypercall::StatsReader> reader;
   if (auto status = registry_.Find(request->parent(), "parent", &vm); !status.ok()) return status;
@@ -169,7 +186,8 @@ grpc::Status SitesService::GetSiteTotals(grpc::ServerContext*, const v1::GetSite
   return grpc::Status::OK;
 }
 
-grpc::Status SitesService::GetPolicy(grpc::ServerContext*, const v1::GetPolicyRequest* request, v1::Policy* response) {
+grpc::Status SitesService::GetPolicy(grpc::ServerContext*, const v1::GetPolicyRequest* request,
+                                     v1::Policy* response) {
   SiteName name;
   std::shared_ptr<ManagedVm> vm;
   std::shared_ptr<WorkerProcess> worker;
@@ -188,7 +206,8 @@ grpc::Status SitesService::GetPolicy(grpc::ServerContext*, const v1::GetPolicyRe
   return worker->stub().GetPolicy(&call, {}, response);
 }
 
-grpc::Status SitesService::SetPolicy(grpc::ServerContext* context, const v1::SetPolicyRequest* request, v1::Policy* response) {
+grpc::Status SitesService::SetPolicy(grpc::ServerContext* context,
+                                     const v1::SetPolicyRequest* request, v1::Policy* response) {
   SiteName name;
   std::shared_ptr<ManagedVm> vm;
   std::shared_ptr<WorkerProcess> worker;
@@ -208,7 +227,8 @@ grpc::Status SitesService::SetPolicy(grpc::ServerContext* context, const v1::Set
   return GetPolicy(context, &get, response);
 }
 
-grpc::Status SitesService::RevertSite(grpc::ServerContext*, const v1::RevertSiteRequest* request, v1::Site* response) {
+grpc::Status SitesService::RevertSite(grpc::ServerContext*, const v1::RevertSiteRequest* request,
+                                      v1::Site* response) {
   SiteName name;
   std::shared_ptr<ManagedVm> vm;
   std::shared_ptr<WorkerProcess> worker;
@@ -222,13 +242,16 @@ grpc::Status SitesService::RevertSite(grpc::ServerContext*, const v1::RevertSite
   grpc::Status status = worker->stub().Revert(&call, site, &nothing);
   if (status.error_code() == grpc::NOT_FOUND) return NoSite(name.vm, *name.gpa);
   if (status.error_code() == grpc::FAILED_PRECONDITION) {
-    return Error(grpc::FAILED_PRECONDITION, "SITE_NOT_REWRITTEN", status.error_message(), {{"gpa", Hex(*name.gpa)}});
+    return Error(grpc::FAILED_PRECONDITION, "SITE_NOT_REWRITTEN", status.error_message(),
+                 {{"gpa", Hex(*name.gpa)}});
   }
   if (!status.ok()) return status;
   return FindSite(*vm, *name.gpa, response);
 }
 
-grpc::Status SitesService::ResetSiteCounters(grpc::ServerContext*, const v1::ResetSiteCountersRequest* request, v1::SiteTotals* response) {
+grpc::Status SitesService::ResetSiteCounters(grpc::ServerContext*,
+                                             const v1::ResetSiteCountersRequest* request,
+                                             v1::SiteTotals* response) {
   SiteName name;
   std::shared_ptr<ManagedVm> vm;
   std::shared_ptr<WorkerProcess> worker;

@@ -22,8 +22,9 @@ bool Among(const Field& field, T value) {
 
 bool Matches(const v1::TraceFilter& filter, const v1::TraceRecord& record, uint64_t gpa) {
   bool failed = record.result() < 0 && record.result() >= -4095;
-  return Among(filter.vcpus(), record.vcpu()) && Among(filter.numbers(), record.number()) && Among(filter.sites(), gpa) &&
-         Among(filter.cpls(), record.cpl()) && Among(filter.paths(), static_cast<int>(record.path())) &&
+  return Among(filter.vcpus(), record.vcpu()) && Among(filter.numbers(), record.number()) &&
+         Among(filter.sites(), gpa) && Among(filter.cpls(), record.cpl()) &&
+         Among(filter.paths(), static_cast<int>(record.path())) &&
          record.cycles() >= filter.min_cycles() && (!filter.failed() || failed);
 }
 
@@ -39,8 +40,9 @@ class Tracing {
 
 }  // namespace
 
-grpc::Status TracesService::StreamHypercalls(grpc::ServerContext* context, const v1::StreamHypercallsRequest* request,
-                                             grpc::ServerWriter<v1::StreamHypercallsResponse>* writer) {
+grpc::Status TracesService::StreamHypercalls(
+    grpc::ServerContext* context, const v1::StreamHypercallsRequest* request,
+    grpc::ServerWriter<v1::StreamHypercallsResponse>* writer) {
   std::shared_ptr<ManagedVm> vm;
   if (auto status = registry_.Find(request->parent(), "parent", &vm); !status.ok()) return status;
   auto opened = hypercall::StatsReader::Open(vm->stats_path());

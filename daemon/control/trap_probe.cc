@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Executes each instruction many times with a signal handler that steps over it.
 //
-// The code page is not writable, since an outer hypervisor may rewrite `vmmcall` where it can. The child does nothing but
-// that and writes its figures into shared memory; whatever the instructions do to it, the daemon only loses the figures.
+// The code page is not writable, since an outer hypervisor may rewrite `vmmcall` where it can. The
+// child does nothing but that and writes its figures into shared memory; whatever the instructions
+// do to it, the daemon only loses the figures.
 #include "daemon/control/trap_probe.h"
 
 #include <signal.h>
@@ -28,8 +29,10 @@ struct Probe {
   const char* name;
   std::array<uint8_t, 3> bytes;
 };
-constexpr Probe kProbes[kCount] = {
-    {"vmcall", {0x0f, 0x01, 0xc1}}, {"vmmcall", {0x0f, 0x01, 0xd9}}, {"ud2", {0x0f, 0x0b, 0x90}}, {"int 0x1f", {0xcd, 0x1f, 0x90}}};
+constexpr Probe kProbes[kCount] = {{"vmcall", {0x0f, 0x01, 0xc1}},
+                                   {"vmmcall", {0x0f, 0x01, 0xd9}},
+                                   {"ud2", {0x0f, 0x0b, 0x90}},
+                                   {"int 0x1f", {0xcd, 0x1f, 0x90}}};
 
 struct Figures {
   volatile bool done[kCount];
@@ -65,7 +68,10 @@ void RunChild(Figures* figures) {
     for (uint64_t& sample : cycles) {
       uint64_t start = base::HostCycles();
       // An unknown hypercall number, should somebody answer.
-      asm volatile("call *%[code]" : : [code] "r"(page), "a"(~0u) : "rbx", "rcx", "rdx", "rsi", "memory", "cc");
+      asm volatile("call *%[code]"
+                   :
+                   : [code] "r"(page), "a"(~0u)
+                   : "rbx", "rcx", "rdx", "rsi", "memory", "cc");
       sample = base::HostCycles() - start;
     }
     std::sort(cycles, cycles + kCalls);
@@ -85,7 +91,8 @@ std::string SignalName(int signal) {
 
 std::vector<TrapResult> ProbeTraps() {
   std::vector<TrapResult> results;
-  void* shared = mmap(nullptr, sizeof(Figures), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* shared =
+      mmap(nullptr, sizeof(Figures), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) return results;
   auto* figures = static_cast<Figures*>(shared);
   pid_t child = fork();
@@ -93,7 +100,8 @@ std::vector<TrapResult> ProbeTraps() {
   if (child > 0) {
     waitpid(child, nullptr, 0);
     for (size_t i = 0; i < kCount; ++i) {
-      if (figures->done[i]) results.push_back({kProbes[i].name, SignalName(figures->signal[i]), figures->cycles[i]});
+      if (figures->done[i])
+        results.push_back({kProbes[i].name, SignalName(figures->signal[i]), figures->cycles[i]});
     }
   }
   munmap(shared, sizeof(Figures));

@@ -17,13 +17,18 @@ constexpr uint64_t kMaxRead = 1 << 20;
 constexpr uint32_t kMaxInstructions = 1000;
 
 // "state=RUNNING AND labels.tier=web".
-grpc::Status ParseFilter(const std::string& filter, std::vector<std::pair<std::string, std::string>>* terms) {
+grpc::Status ParseFilter(const std::string& filter,
+                         std::vector<std::pair<std::string, std::string>>* terms) {
   if (filter.empty()) return grpc::Status::OK;
   for (absl::string_view term : absl::StrSplit(filter, " AND ")) {
     std::pair<std::string, std::string> parts = absl::StrSplit(term, absl::MaxSplits('=', 1));
     v1::Vm::State state;
-    bool known = (parts.first == "state" && v1::Vm::State_Parse(parts.second, &state)) || parts.first.rfind("labels.", 0) == 0;
-    if (!known) return InvalidField("filter", absl::StrCat("cannot understand \"", std::string(term), "\"; state=STATE and labels.KEY=VALUE can be joined by AND"));
+    bool known = (parts.first == "state" && v1::Vm::State_Parse(parts.second, &state)) ||
+                 parts.first.rfind("labels.", 0) == 0;
+    if (!known)
+      return InvalidField(
+          "filter", absl::StrCat("cannot understand \"", std::string(term),
+                                 "\"; state=STATE and labels.KEY=VALUE can be joined by AND"));
     terms->push_back(parts);
   }
   return grpc::Status::OK;
@@ -39,13 +44,16 @@ bool Matches(const v1::Vm& vm, const std::vector<std::pair<std::string, std::str
 
 }  // namespace
 
-grpc::Status ShuttingDown() { return Error(grpc::UNAVAILABLE, "SHUTTING_DOWN", "the daemon is shutting down"); }
+grpc::Status ShuttingDown() {
+  return Error(grpc::UNAVAILABLE, "SHUTTING_DOWN", "the daemon is shutting down");
+}
 
 grpc::Status Paginate(int32_t page_size, const std::string& token, size_t total, Page* page) {
   if (page_size < 0) return InvalidField("page_size", "must not be negative");
   size_t size = page_size == 0 ? kDefaultPage : std::min(page_size, kMaxPage);
   uint64_t start = 0;
-  if (!token.empty() && !absl::SimpleAtoi(token, &start)) return InvalidField("page_token", "not a token of this API's");
+  if (!token.empty() && !absl::SimpleAtoi(token, &start))
+    return InvalidField("page_token", "not a token of this API's");
   page->start = std::min<size_t>(start, total);
   page->end = std::min(page->start + size, total);
   page->next_token = page->end < total ? absl::StrCat(page->end) : "";
@@ -54,23 +62,27 @@ grpc::Status Paginate(int32_t page_size, const std::string& token, size_t total,
 
 // ---- Standard methods ----
 
-grpc::Status VmsService::CreateVm(grpc::ServerContext*, const v1::CreateVmRequest* request, v1::Vm* response) {
+grpc::Status VmsService::CreateVm(grpc::ServerContext*, const v1::CreateVmRequest* request,
+                                  v1::Vm* response) {
   return registry_.Once("CreateVm", request->request_id(), response, [&] {
     std::shared_ptr<ManagedVm> vm;
-    grpc::Status status = registry_.Create(request->vm_id(), request->vm(), request->validate_only(), &vm);
+    grpc::Status status =
+        registry_.Create(request->vm_id(), request->vm(), request->validate_only(), &vm);
     if (status.ok()) *response = vm->Snapshot();
     return status;
   });
 }
 
-grpc::Status VmsService::GetVm(grpc::ServerContext*, const v1::GetVmRequest* request, v1::Vm* response) {
+grpc::Status VmsService::GetVm(grpc::ServerContext*, const v1::GetVmRequest* request,
+                               v1::Vm* response) {
   std::shared_ptr<ManagedVm> vm;
   grpc::Status status = registry_.Find(request->name(), "name", &vm);
   if (status.ok()) *response = vm->Snapshot();
   return status;
 }
 
-grpc::Status VmsService::ListVms(grpc::ServerContext*, const v1::ListVmsRequest* request, v1::ListVmsResponse* response) {
+grpc::Status VmsService::ListVms(grpc::ServerContext*, const v1::ListVmsRequest* request,
+                                 v1::ListVmsResponse* response) {
   std::vector<std::pair<std::string, std::string>> terms;
   if (auto status = ParseFilter(request->filter(), &terms); !status.ok()) return status;
   std::vector<v1::Vm> found;
@@ -79,50 +91,63 @@ grpc::Status VmsService::ListVms(grpc::ServerContext*, const v1::ListVmsRequest*
     if (Matches(snapshot, terms)) found.push_back(std::move(snapshot));
   }
   Page page;
-  if (auto status = Paginate(request->page_size(), request->page_token(), found.size(), &page); !status.ok()) return status;
+  if (auto status = Paginate(request->page_size(), request->page_token(), found.size(), &page);
+      !status.ok())
+    return status;
   for (size_t i = page.start; i < page.end; ++i) *response->add_vms() = std::move(found[i]);
   response->set_next_page_token(page.next_token);
   return grpc::Status::OK;
 }
 
-grpc::Status VmsService::DeleteVm(grpc::ServerContext*, const v1::DeleteVmRequest* request, google::protobuf::Empty* response) {
-  return registry_.Once("DeleteVm", request->request_id(), response,
-                        [&] { return registry_.Delete(request->name(), request->force(), request->etag()); });
+grpc::Status VmsService::DeleteVm(grpc::ServerContext*, const v1::DeleteVmRequest* request,
+                                  google::protobuf::Empty* response) {
+  return registry_.Once("DeleteVm", request->request_id(), response, [&] {
+    return registry_.Delete(request->name(), request->force(), request->etag());
+  });
 }
 
 // ---- Moves ----
 
-grpc::Status VmsService::Move(const std::string& name, worker::v1::MoveRequest::Kind kind, const std::string& request_id, v1::Vm* response) {
-  return registry_.Once(absl::StrCat("Move", static_cast<int>(kind), name), request_id, response, [&] {
-    std::shared_ptr<ManagedVm> vm;
-    if (auto status = registry_.Find(name, "name", &vm); !status.ok()) return status;
-    worker::v1::MoveRequest move;
-    move.set_kind(kind);
-    v1::StopVmResponse::Outcome unused;
-    grpc::Status status = vm->Move(move, &unused);
-    if (status.ok()) *response = vm->Snapshot();
-    return status;
-  });
+grpc::Status VmsService::Move(const std::string& name, worker::v1::MoveRequest::Kind kind,
+                              const std::string& request_id, v1::Vm* response) {
+  return registry_.Once(absl::StrCat("Move", static_cast<int>(kind), name), request_id, response,
+                        [&] {
+                          std::shared_ptr<ManagedVm> vm;
+                          if (auto status = registry_.Find(name, "name", &vm); !status.ok())
+                            return status;
+                          worker::v1::MoveRequest move;
+                          move.set_kind(kind);
+                          v1::StopVmResponse::Outcome unused;
+                          grpc::Status status = vm->Move(move, &unused);
+                          if (status.ok()) *response = vm->Snapshot();
+                          return status;
+                        });
 }
 
-grpc::Status VmsService::StartVm(grpc::ServerContext*, const v1::StartVmRequest* request, v1::Vm* response) {
+grpc::Status VmsService::StartVm(grpc::ServerContext*, const v1::StartVmRequest* request,
+                                 v1::Vm* response) {
   return Move(request->name(), worker::v1::MoveRequest::START, request->request_id(), response);
 }
-grpc::Status VmsService::PauseVm(grpc::ServerContext*, const v1::PauseVmRequest* request, v1::Vm* response) {
+grpc::Status VmsService::PauseVm(grpc::ServerContext*, const v1::PauseVmRequest* request,
+                                 v1::Vm* response) {
   return Move(request->name(), worker::v1::MoveRequest::PAUSE, request->request_id(), response);
 }
-grpc::Status VmsService::ResumeVm(grpc::ServerContext*, const v1::ResumeVmRequest* request, v1::Vm* response) {
+grpc::Status VmsService::ResumeVm(grpc::ServerContext*, const v1::ResumeVmRequest* request,
+                                  v1::Vm* response) {
   return Move(request->name(), worker::v1::MoveRequest::RESUME, request->request_id(), response);
 }
-grpc::Status VmsService::ResetVm(grpc::ServerContext*, const v1::ResetVmRequest* request, v1::Vm* response) {
+grpc::Status VmsService::ResetVm(grpc::ServerContext*, const v1::ResetVmRequest* request,
+                                 v1::Vm* response) {
   return Move(request->name(), worker::v1::MoveRequest::RESET, request->request_id(), response);
 }
 
-grpc::Status VmsService::StopVm(grpc::ServerContext*, const v1::StopVmRequest* request, v1::StopVmResponse* response) {
+grpc::Status VmsService::StopVm(grpc::ServerContext*, const v1::StopVmRequest* request,
+                                v1::StopVmResponse* response) {
   return registry_.Once("StopVm" + request->name(), request->request_id(), response, [&] {
     std::shared_ptr<ManagedVm> vm;
     if (auto status = registry_.Find(request->name(), "name", &vm); !status.ok()) return status;
-    if (request->has_grace_period() && (request->grace_period().seconds() < 0 || request->grace_period().seconds() > 3600)) {
+    if (request->has_grace_period() &&
+        (request->grace_period().seconds() < 0 || request->grace_period().seconds() > 3600)) {
       return InvalidField("grace_period", "must be between 0 and 3600 seconds");
     }
     worker::v1::MoveRequest move;
@@ -143,7 +168,8 @@ grpc::Status VmsService::StopVm(grpc::ServerContext*, const v1::StopVmRequest* r
   });
 }
 
-grpc::Status VmsService::WaitVm(grpc::ServerContext* context, const v1::WaitVmRequest* request, v1::Vm* response) {
+grpc::Status VmsService::WaitVm(grpc::ServerContext* context, const v1::WaitVmRequest* request,
+                                v1::Vm* response) {
   std::shared_ptr<ManagedVm> vm;
   if (auto status = registry_.Find(request->name(), "name", &vm); !status.ok()) return status;
   if (request->target_states().empty()) return InvalidField("target_states", "name at least one");
@@ -162,7 +188,8 @@ grpc::Status VmsService::WaitVm(grpc::ServerContext* context, const v1::WaitVmRe
 
 // ---- Events ----
 
-grpc::Status VmsService::WatchVmEvents(grpc::ServerContext* context, const v1::WatchVmEventsRequest* request,
+grpc::Status VmsService::WatchVmEvents(grpc::ServerContext* context,
+                                       const v1::WatchVmEventsRequest* request,
                                        grpc::ServerWriter<v1::WatchVmEventsResponse>* writer) {
   EventHub& hub = registry_.hub();
   std::shared_ptr<ManagedVm> one;
@@ -172,8 +199,10 @@ grpc::Status VmsService::WatchVmEvents(grpc::ServerContext* context, const v1::W
   uint64_t place = hub.Last();
   if (!request->resume_token().empty()) {
     auto resumed = hub.Place(request->resume_token());
-    if (absl::IsInvalidArgument(resumed.status())) return InvalidField("resume_token", std::string(resumed.status().message()));
-    if (!resumed.ok()) return Error(grpc::OUT_OF_RANGE, "TOKEN_EXPIRED", std::string(resumed.status().message()));
+    if (absl::IsInvalidArgument(resumed.status()))
+      return InvalidField("resume_token", std::string(resumed.status().message()));
+    if (!resumed.ok())
+      return Error(grpc::OUT_OF_RANGE, "TOKEN_EXPIRED", std::string(resumed.status().message()));
     place = *resumed;
   }
   writer->SendInitialMetadata();
@@ -191,7 +220,9 @@ grpc::Status VmsService::WatchVmEvents(grpc::ServerContext* context, const v1::W
       if (!writer->Write(response)) return grpc::Status::CANCELLED;
     }
   }
-  auto wanted = [&](const v1::VmEvent& event) { return request->name().empty() || event.vm() == request->name(); };
+  auto wanted = [&](const v1::VmEvent& event) {
+    return request->name().empty() || event.vm() == request->name();
+  };
   for (;;) {
     if (context->IsCancelled()) return grpc::Status::CANCELLED;
     if (registry_.shutting_down()) return ShuttingDown();
@@ -215,7 +246,9 @@ grpc::Status VmsService::WatchVmEvents(grpc::ServerContext* context, const v1::W
 
 // ---- Looking in ----
 
-grpc::Status VmsService::ReadRegisters(grpc::ServerContext*, const v1::ReadRegistersRequest* request, v1::Registers* response) {
+grpc::Status VmsService::ReadRegisters(grpc::ServerContext*,
+                                       const v1::ReadRegistersRequest* request,
+                                       v1::Registers* response) {
   std::shared_ptr<ManagedVm> vm;
   std::shared_ptr<WorkerProcess> worker;
   if (auto status = registry_.Find(request->name(), "name", &vm); !status.ok()) return status;
@@ -224,8 +257,10 @@ grpc::Status VmsService::ReadRegisters(grpc::ServerContext*, const v1::ReadRegis
   return worker->stub().ReadRegisters(&call, *request, response);
 }
 
-grpc::Status VmsService::ReadMemory(grpc::ServerContext*, const v1::ReadMemoryRequest* request, v1::ReadMemoryResponse* response) {
-  if (request->size() == 0 || request->size() > kMaxRead) return InvalidField("size", absl::StrCat("must be 1 to ", kMaxRead));
+grpc::Status VmsService::ReadMemory(grpc::ServerContext*, const v1::ReadMemoryRequest* request,
+                                    v1::ReadMemoryResponse* response) {
+  if (request->size() == 0 || request->size() > kMaxRead)
+    return InvalidField("size", absl::StrCat("must be 1 to ", kMaxRead));
   std::shared_ptr<ManagedVm> vm;
   std::shared_ptr<WorkerProcess> worker;
   if (auto status = registry_.Find(request->name(), "name", &vm); !status.ok()) return status;
@@ -234,8 +269,10 @@ grpc::Status VmsService::ReadMemory(grpc::ServerContext*, const v1::ReadMemoryRe
   return worker->stub().ReadMemory(&call, *request, response);
 }
 
-grpc::Status VmsService::Disassemble(grpc::ServerContext*, const v1::DisassembleRequest* request, v1::DisassembleResponse* response) {
-  if (request->count() > kMaxInstructions) return InvalidField("count", absl::StrCat("at most ", kMaxInstructions));
+grpc::Status VmsService::Disassemble(grpc::ServerContext*, const v1::DisassembleRequest* request,
+                                     v1::DisassembleResponse* response) {
+  if (request->count() > kMaxInstructions)
+    return InvalidField("count", absl::StrCat("at most ", kMaxInstructions));
   std::shared_ptr<ManagedVm> vm;
   std::shared_ptr<WorkerProcess> worker;
   if (auto status = registry_.Find(request->name(), "name", &vm); !status.ok()) return status;

@@ -25,7 +25,8 @@ class WorkerProcess {
  public:
   // Starts the program and waits until it serves. UNAVAILABLE with what went wrong.
   static absl::StatusOr<std::unique_ptr<WorkerProcess>> Start(const WorkerOptions& options);
-  // A worker that still serves in that directory, left by an earlier daemon. NOT_FOUND: there is none.
+  // A worker that still serves in that directory, left by an earlier daemon. NOT_FOUND: there is
+  // none.
   static absl::StatusOr<std::unique_ptr<WorkerProcess>> Adopt(const std::string& directory);
   ~WorkerProcess();
 

@@ -14,7 +14,9 @@
 
 int main(int argc, char** argv) {
   using namespace trapline::daemon;
-  CLI::App app("trapline-vmm: one VM of traplined's, served on a Unix socket. Not meant to be started by hand.");
+  CLI::App app(
+      "trapline-vmm: one VM of traplined's, served on a Unix socket. Not meant to be started by "
+      "hand.");
   std::string socket, log_level = "info";
   bool json = false;
   app.add_option("--socket", socket, "Unix socket to serve on; an old one is replaced")->required();

@@ -15,30 +15,46 @@ namespace {
 
 constexpr absl::Duration kWatchPoll = absl::Milliseconds(200);
 
-v1::Vm::State ToProto(vm::State state) { return static_cast<v1::Vm::State>(static_cast<int>(state) + 1); }
+v1::Vm::State ToProto(vm::State state) {
+  return static_cast<v1::Vm::State>(static_cast<int>(state) + 1);
+}
 
 v1::VmEvent::Kind ToProto(vm::EventKind kind) {
   switch (kind) {
-    case vm::EventKind::kStarted: return v1::VmEvent::STARTED;
-    case vm::EventKind::kPaused: return v1::VmEvent::PAUSED;
-    case vm::EventKind::kResumed: return v1::VmEvent::RESUMED;
-    case vm::EventKind::kReset: return v1::VmEvent::RESET;
-    case vm::EventKind::kStopped: return v1::VmEvent::STOPPED;
-    case vm::EventKind::kFailed: return v1::VmEvent::FAILED;
-    case vm::EventKind::kGuestReset: return v1::VmEvent::GUEST_RESET;
-    case vm::EventKind::kGuestPowerOff: return v1::VmEvent::GUEST_POWER_OFF;
-    case vm::EventKind::kGuestExit: return v1::VmEvent::GUEST_EXIT;
-    case vm::EventKind::kTripleFault: return v1::VmEvent::TRIPLE_FAULT;
+    case vm::EventKind::kStarted:
+      return v1::VmEvent::STARTED;
+    case vm::EventKind::kPaused:
+      return v1::VmEvent::PAUSED;
+    case vm::EventKind::kResumed:
+      return v1::VmEvent::RESUMED;
+    case vm::EventKind::kReset:
+      return v1::VmEvent::RESET;
+    case vm::EventKind::kStopped:
+      return v1::VmEvent::STOPPED;
+    case vm::EventKind::kFailed:
+      return v1::VmEvent::FAILED;
+    case vm::EventKind::kGuestReset:
+      return v1::VmEvent::GUEST_RESET;
+    case vm::EventKind::kGuestPowerOff:
+      return v1::VmEvent::GUEST_POWER_OFF;
+    case vm::EventKind::kGuestExit:
+      return v1::VmEvent::GUEST_EXIT;
+    case vm::EventKind::kTripleFault:
+      return v1::VmEvent::TRIPLE_FAULT;
   }
   return v1::VmEvent::KIND_UNSPECIFIED;
 }
 
 vm::EngineKind FromProto(v1::Engine engine) {
   switch (engine) {
-    case v1::ENGINE_SOFT: return vm::EngineKind::kSoft;
-    case v1::ENGINE_DIRECT: return vm::EngineKind::kDirect;
-    case v1::ENGINE_KVM: return vm::EngineKind::kKvm;
-    default: return vm::EngineKind::kAuto;
+    case v1::ENGINE_SOFT:
+      return vm::EngineKind::kSoft;
+    case v1::ENGINE_DIRECT:
+      return vm::EngineKind::kDirect;
+    case v1::ENGINE_KVM:
+      return vm::EngineKind::kKvm;
+    default:
+      return vm::EngineKind::kAuto;
   }
 }
 
@@ -76,7 +92,8 @@ void WorkerService::PushConsole(std::string_view bytes) {
   absl::MutexLock lock(&mutex_);
   console_bytes_ += bytes.size();
   // Bytes come one at a time: they travel in the last message that still waits.
-  if (!backlog_.empty() && backlog_.back().has_console() && backlog_.back().console().size() < 4096) {
+  if (!backlog_.empty() && backlog_.back().has_console() &&
+      backlog_.back().console().size() < 4096) {
     backlog_.back().mutable_console()->append(bytes);
   } else {
     backlog_.emplace_back().set_console(std::string(bytes));
@@ -98,7 +115,9 @@ grpc::Status WorkerService::Watch(grpc::ServerContext* context, const google::pr
     std::deque<worker::v1::Happening> batch;
     {
       absl::MutexLock lock(&mutex_);
-      auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closed_ || !backlog_.empty(); };
+      auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+        return closed_ || !backlog_.empty();
+      };
       mutex_.AwaitWithTimeout(absl::Condition(&ready), kWatchPoll);
       if (closed_ && backlog_.empty()) return grpc::Status::OK;
       if (context->IsCancelled()) return grpc::Status::CANCELLED;
@@ -113,7 +132,8 @@ grpc::Status WorkerService::Watch(grpc::ServerContext* context, const google::pr
 
 // ---- Life ----
 
-grpc::Status WorkerService::Create(grpc::ServerContext*, const worker::v1::CreateRequest* request, worker::v1::Status* response) {
+grpc::Status WorkerService::Create(grpc::ServerContext*, const worker::v1::CreateRequest* request,
+                                   worker::v1::Status* response) {
   absl::MutexLock lock(&vm_mutex_);
   if (vm_) return Error(grpc::ALREADY_EXISTS, "VM_EXISTS", "the worker has its VM");
   vm::VmConfig config;
@@ -148,31 +168,46 @@ grpc::Status WorkerService::Create(grpc::ServerContext*, const worker::v1::Creat
   return grpc::Status::OK;
 }
 
-grpc::Status WorkerService::GetStatus(grpc::ServerContext*, const google::protobuf::Empty*, worker::v1::Status* response) {
+grpc::Status WorkerService::GetStatus(grpc::ServerContext*, const google::protobuf::Empty*,
+                                      worker::v1::Status* response) {
   vm::Vm* vm;
   if (auto status = Get(&vm); !status.ok()) return status;
   FillStatus(*vm, response);
   return grpc::Status::OK;
 }
 
-grpc::Status WorkerService::Move(grpc::ServerContext*, const worker::v1::MoveRequest* request, worker::v1::MoveResponse* response) {
+grpc::Status WorkerService::Move(grpc::ServerContext*, const worker::v1::MoveRequest* request,
+                                 worker::v1::MoveResponse* response) {
   vm::Vm* vm;
   if (auto status = Get(&vm); !status.ok()) return status;
   absl::Status moved;
   switch (request->kind()) {
-    case worker::v1::MoveRequest::START: moved = vm->Start(); break;
-    case worker::v1::MoveRequest::PAUSE: moved = vm->Pause(); break;
-    case worker::v1::MoveRequest::RESUME: moved = vm->Resume(); break;
-    case worker::v1::MoveRequest::RESET: moved = vm->Reset(); break;
+    case worker::v1::MoveRequest::START:
+      moved = vm->Start();
+      break;
+    case worker::v1::MoveRequest::PAUSE:
+      moved = vm->Pause();
+      break;
+    case worker::v1::MoveRequest::RESUME:
+      moved = vm->Resume();
+      break;
+    case worker::v1::MoveRequest::RESET:
+      moved = vm->Reset();
+      break;
     case worker::v1::MoveRequest::STOP: {
-      auto mode = request->mode() == v1::StopVmRequest::FORCED ? vm::StopMode::kForced : vm::StopMode::kGraceful;
-      auto grace = absl::Seconds(request->grace_period().seconds()) + absl::Nanoseconds(request->grace_period().nanos());
+      auto mode = request->mode() == v1::StopVmRequest::FORCED ? vm::StopMode::kForced
+                                                               : vm::StopMode::kGraceful;
+      auto grace = absl::Seconds(request->grace_period().seconds()) +
+                   absl::Nanoseconds(request->grace_period().nanos());
       auto outcome = vm->Stop(mode, grace);
       moved = outcome.status();
-      if (outcome.ok()) response->set_outcome(static_cast<v1::StopVmResponse::Outcome>(static_cast<int>(*outcome) + 1));
+      if (outcome.ok())
+        response->set_outcome(
+            static_cast<v1::StopVmResponse::Outcome>(static_cast<int>(*outcome) + 1));
       break;
     }
-    default: moved = absl::InvalidArgumentError("no such move");
+    default:
+      moved = absl::InvalidArgumentError("no such move");
   }
   if (!moved.ok()) return FromCore(moved);
   FillStatus(*vm, response->mutable_status());
@@ -181,13 +216,17 @@ grpc::Status WorkerService::Move(grpc::ServerContext*, const worker::v1::MoveReq
 
 // ---- Looking in ----
 
-grpc::Status WorkerService::WriteConsole(grpc::ServerContext*, const worker::v1::WriteConsoleRequest* request, google::protobuf::Empty*) {
+grpc::Status WorkerService::WriteConsole(grpc::ServerContext*,
+                                         const worker::v1::WriteConsoleRequest* request,
+                                         google::protobuf::Empty*) {
   vm::Vm* vm;
   if (auto status = Get(&vm); !status.ok()) return status;
   return FromCore(vm->WriteConsole(request->bytes()));
 }
 
-grpc::Status WorkerService::ReadRegisters(grpc::ServerContext*, const v1::ReadRegistersRequest* request, v1::Registers* response) {
+grpc::Status WorkerService::ReadRegisters(grpc::ServerContext*,
+                                          const v1::ReadRegistersRequest* request,
+                                          v1::Registers* response) {
   vm::Vm* vm;
   if (auto status = Get(&vm); !status.ok()) return status;
   auto registers = vm->ReadRegisters(request->vcpu());
@@ -197,18 +236,21 @@ grpc::Status WorkerService::ReadRegisters(grpc::ServerContext*, const v1::ReadRe
   return grpc::Status::OK;
 }
 
-grpc::Status WorkerService::ReadMemory(grpc::ServerContext*, const v1::ReadMemoryRequest* request, v1::ReadMemoryResponse* response) {
+grpc::Status WorkerService::ReadMemory(grpc::ServerContext*, const v1::ReadMemoryRequest* request,
+                                       v1::ReadMemoryResponse* response) {
   vm::Vm* vm;
   if (auto status = Get(&vm); !status.ok()) return status;
-  auto bytes = request->physical() ? vm->ReadPhysical(request->address(), request->size())
-                                   : vm->ReadLinear(request->vcpu(), request->address(), request->size());
+  auto bytes = request->physical()
+                   ? vm->ReadPhysical(request->address(), request->size())
+                   : vm->ReadLinear(request->vcpu(), request->address(), request->size());
   if (!bytes.ok()) return FromCore(bytes.status());
   response->set_address(request->address());
   response->set_data(bytes->data(), bytes->size());
   return grpc::Status::OK;
 }
 
-grpc::Status WorkerService::Disassemble(grpc::ServerContext*, const v1::DisassembleRequest* request, v1::DisassembleResponse* response) {
+grpc::Status WorkerService::Disassemble(grpc::ServerContext*, const v1::DisassembleRequest* request,
+                                        v1::DisassembleResponse* response) {
   constexpr uint32_t kDefaultCount = 16;
   vm::Vm* vm;
   if (auto status = Get(&vm); !status.ok()) return status;
@@ -218,7 +260,8 @@ grpc::Status WorkerService::Disassemble(grpc::ServerContext*, const v1::Disassem
     if (!registers.ok()) return FromCore(registers.status());
     address = registers->segment[x86::kCs].base + registers->rip;
   }
-  auto instructions = vm->Disassemble(request->vcpu(), address, request->count() ? request->count() : kDefaultCount);
+  auto instructions = vm->Disassemble(request->vcpu(), address,
+                                      request->count() ? request->count() : kDefaultCount);
   if (!instructions.ok()) return FromCore(instructions.status());
   for (const vm::Instruction& instruction : *instructions) {
     auto* out = response->add_instructions();
@@ -232,21 +275,25 @@ grpc::Status WorkerService::Disassemble(grpc::ServerContext*, const v1::Disassem
 
 // ---- Sites ----
 
-grpc::Status WorkerService::Symbolize(grpc::ServerContext*, const google::protobuf::Empty*, google::protobuf::Empty*) {
+grpc::Status WorkerService::Symbolize(grpc::ServerContext*, const google::protobuf::Empty*,
+                                      google::protobuf::Empty*) {
   vm::Vm* vm;
   if (auto status = Get(&vm); !status.ok()) return status;
   vm->hypercalls().Symbolize([vm](uint64_t gva) { return vm->Symbolize(gva); });
   return grpc::Status::OK;
 }
 
-grpc::Status WorkerService::GetPolicy(grpc::ServerContext*, const google::protobuf::Empty*, v1::Policy* response) {
+grpc::Status WorkerService::GetPolicy(grpc::ServerContext*, const google::protobuf::Empty*,
+                                      v1::Policy* response) {
   vm::Vm* vm;
   if (auto status = Get(&vm); !status.ok()) return status;
   *response = daemon::ToProto(vm->hypercalls().policy());
   return grpc::Status::OK;
 }
 
-grpc::Status WorkerService::SetPolicy(grpc::ServerContext*, const worker::v1::SetPolicyRequest* request, google::protobuf::Empty*) {
+grpc::Status WorkerService::SetPolicy(grpc::ServerContext*,
+                                      const worker::v1::SetPolicyRequest* request,
+                                      google::protobuf::Empty*) {
   vm::Vm* vm;
   if (auto status = Get(&vm); !status.ok()) return status;
   std::optional<hypercall::Policy> policy;
@@ -259,19 +306,25 @@ grpc::Status WorkerService::SetPolicy(grpc::ServerContext*, const worker::v1::Se
   return FromCore(vm->hypercalls().SetPolicy(*policy));
 }
 
-grpc::Status WorkerService::Revert(grpc::ServerContext*, const worker::v1::SiteRequest* request, google::protobuf::Empty*) {
+grpc::Status WorkerService::Revert(grpc::ServerContext*, const worker::v1::SiteRequest* request,
+                                   google::protobuf::Empty*) {
   vm::Vm* vm;
   if (auto status = Get(&vm); !status.ok()) return status;
   return FromCore(vm->hypercalls().Revert(request->gpa()));
 }
 
-grpc::Status WorkerService::ResetCounters(grpc::ServerContext*, const worker::v1::SiteRequest* request, google::protobuf::Empty*) {
+grpc::Status WorkerService::ResetCounters(grpc::ServerContext*,
+                                          const worker::v1::SiteRequest* request,
+                                          google::protobuf::Empty*) {
   vm::Vm* vm;
   if (auto status = Get(&vm); !status.ok()) return status;
-  return FromCore(vm->hypercalls().ResetCounters(request->has_gpa() ? std::optional(request->gpa()) : std::nullopt));
+  return FromCore(vm->hypercalls().ResetCounters(request->has_gpa() ? std::optional(request->gpa())
+                                                                    : std::nullopt));
 }
 
-grpc::Status WorkerService::SetTracing(grpc::ServerContext*, const worker::v1::SetTracingRequest* request, google::protobuf::Empty*) {
+grpc::Status WorkerService::SetTracing(grpc::ServerContext*,
+                                       const worker::v1::SetTracingRequest* request,
+                                       google::protobuf::Empty*) {
   vm::Vm* vm;
   if (auto status = Get(&vm); !status.ok()) return status;
   vm->hypercalls().SetTracing(request->on());

@@ -12,7 +12,8 @@
 
 namespace trapline::daemon {
 
-// Thread-safe. What happens while nobody watches is kept for the next watcher, console output up to kMaxBacklog bytes of it.
+// Thread-safe. What happens while nobody watches is kept for the next watcher, console output up to
+// kMaxBacklog bytes of it.
 class WorkerService final : public worker::v1::Worker::Service {
  public:
   static constexpr size_t kMaxBacklog = 1 << 20;
@@ -20,20 +21,34 @@ class WorkerService final : public worker::v1::Worker::Service {
   // Ends all watches; before the server shuts down.
   void Close();
 
-  grpc::Status Create(grpc::ServerContext*, const worker::v1::CreateRequest*, worker::v1::Status*) override;
-  grpc::Status GetStatus(grpc::ServerContext*, const google::protobuf::Empty*, worker::v1::Status*) override;
-  grpc::Status Move(grpc::ServerContext*, const worker::v1::MoveRequest*, worker::v1::MoveResponse*) override;
-  grpc::Status Watch(grpc::ServerContext*, const google::protobuf::Empty*, grpc::ServerWriter<worker::v1::Happening>*) override;
-  grpc::Status WriteConsole(grpc::ServerContext*, const worker::v1::WriteConsoleRequest*, google::protobuf::Empty*) override;
-  grpc::Status ReadRegisters(grpc::ServerContext*, const v1::ReadRegistersRequest*, v1::Registers*) override;
-  grpc::Status ReadMemory(grpc::ServerContext*, const v1::ReadMemoryRequest*, v1::ReadMemoryResponse*) override;
-  grpc::Status Disassemble(grpc::ServerContext*, const v1::DisassembleRequest*, v1::DisassembleResponse*) override;
-  grpc::Status Symbolize(grpc::ServerContext*, const google::protobuf::Empty*, google::protobuf::Empty*) override;
-  grpc::Status GetPolicy(grpc::ServerContext*, const google::protobuf::Empty*, v1::Policy*) override;
-  grpc::Status SetPolicy(grpc::ServerContext*, const worker::v1::SetPolicyRequest*, google::protobuf::Empty*) override;
-  grpc::Status Revert(grpc::ServerContext*, const worker::v1::SiteRequest*, google::protobuf::Empty*) override;
-  grpc::Status ResetCounters(grpc::ServerContext*, const worker::v1::SiteRequest*, google::protobuf::Empty*) override;
-  grpc::Status SetTracing(grpc::ServerContext*, const worker::v1::SetTracingRequest*, google::protobuf::Empty*) override;
+  grpc::Status Create(grpc::ServerContext*, const worker::v1::CreateRequest*,
+                      worker::v1::Status*) override;
+  grpc::Status GetStatus(grpc::ServerContext*, const google::protobuf::Empty*,
+                         worker::v1::Status*) override;
+  grpc::Status Move(grpc::ServerContext*, const worker::v1::MoveRequest*,
+                    worker::v1::MoveResponse*) override;
+  grpc::Status Watch(grpc::ServerContext*, const google::protobuf::Empty*,
+                     grpc::ServerWriter<worker::v1::Happening>*) override;
+  grpc::Status WriteConsole(grpc::ServerContext*, const worker::v1::WriteConsoleRequest*,
+                            google::protobuf::Empty*) override;
+  grpc::Status ReadRegisters(grpc::ServerContext*, const v1::ReadRegistersRequest*,
+                             v1::Registers*) override;
+  grpc::Status ReadMemory(grpc::ServerContext*, const v1::ReadMemoryRequest*,
+                          v1::ReadMemoryResponse*) override;
+  grpc::Status Disassemble(grpc::ServerContext*, const v1::DisassembleRequest*,
+                           v1::DisassembleResponse*) override;
+  grpc::Status Symbolize(grpc::ServerContext*, const google::protobuf::Empty*,
+                         google::protobuf::Empty*) override;
+  grpc::Status GetPolicy(grpc::ServerContext*, const google::protobuf::Empty*,
+                         v1::Policy*) override;
+  grpc::Status SetPolicy(grpc::ServerContext*, const worker::v1::SetPolicyRequest*,
+                         google::protobuf::Empty*) override;
+  grpc::Status Revert(grpc::ServerContext*, const worker::v1::SiteRequest*,
+                      google::protobuf::Empty*) override;
+  grpc::Status ResetCounters(grpc::ServerContext*, const worker::v1::SiteRequest*,
+                             google::protobuf::Empty*) override;
+  grpc::Status SetTracing(grpc::ServerContext*, const worker::v1::SetTracingRequest*,
+                          google::protobuf::Empty*) override;
 
  private:
   // The VM, or FAILED_PRECONDITION before Create.

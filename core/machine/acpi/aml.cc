@@ -5,8 +5,8 @@
 namespace trapline::machine::aml {
 namespace {
 
-constexpr uint8_t kNameOp = 0x08, kBytePrefix = 0x0a, kDwordPrefix = 0x0c, kScopeOp = 0x10, kBufferOp = 0x11,
-                  kPackageOp = 0x12, kExtendedPrefix = 0x5b, kDeviceOp = 0x82;
+constexpr uint8_t kNameOp = 0x08, kBytePrefix = 0x0a, kDwordPrefix = 0x0c, kScopeOp = 0x10,
+                  kBufferOp = 0x11, kPackageOp = 0x12, kExtendedPrefix = 0x5b, kDeviceOp = 0x82;
 
 void PutName(Bytes& out, std::string_view name) {
   for (char c : name) Put<uint8_t>(out, static_cast<uint8_t>(c));
@@ -50,8 +50,11 @@ Bytes Integer(uint32_t value) {
 
 Bytes EisaId(std::string_view id) {
   auto letter = [&](size_t i) { return static_cast<uint32_t>(id[i] - 'A' + 1); };
-  auto digit = [&](size_t i) { return static_cast<uint32_t>(id[i] <= '9' ? id[i] - '0' : id[i] - 'A' + 10); };
-  uint32_t value = letter(0) << 26 | letter(1) << 21 | letter(2) << 16 | digit(3) << 12 | digit(4) << 8 | digit(5) << 4 | digit(6);
+  auto digit = [&](size_t i) {
+    return static_cast<uint32_t>(id[i] <= '9' ? id[i] - '0' : id[i] - 'A' + 10);
+  };
+  uint32_t value = letter(0) << 26 | letter(1) << 21 | letter(2) << 16 | digit(3) << 12 |
+                   digit(4) << 8 | digit(5) << 4 | digit(6);
   Bytes out;
   Put<uint8_t>(out, kDwordPrefix);
   Put<uint32_t>(out, __builtin_bswap32(value));

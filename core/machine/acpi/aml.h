@@ -20,7 +20,9 @@ void Put(Bytes& out, T value) {
   out.resize(at + sizeof value);
   std::memcpy(out.data() + at, &value, sizeof value);
 }
-inline void Append(Bytes& out, const Bytes& more) { out.insert(out.end(), more.begin(), more.end()); }
+inline void Append(Bytes& out, const Bytes& more) {
+  out.insert(out.end(), more.begin(), more.end());
+}
 
 namespace aml {
 

@@ -34,7 +34,8 @@ Bytes Header(std::string_view signature, uint8_t revision) {
 
 uint8_t Sum(const std::byte* bytes, size_t size) {
   uint8_t sum = 0;
-  for (size_t i = 0; i < size; ++i) sum = static_cast<uint8_t>(sum + std::to_integer<uint8_t>(bytes[i]));
+  for (size_t i = 0; i < size; ++i)
+    sum = static_cast<uint8_t>(sum + std::to_integer<uint8_t>(bytes[i]));
   return sum;
 }
 
@@ -65,7 +66,8 @@ Bytes Facs() {
 
 // Legacy devices, no 8042, no VGA, no CMOS clock missing.
 constexpr uint16_t kBootLegacyDevices = 1, kBootNoVga = 1 << 2;
-constexpr uint32_t kWbinvd = 1, kProcC1 = 1 << 2, kSleepButtonAbsent = 1 << 5, kTimer32 = 1 << 8, kResetRegister = 1 << 10;
+constexpr uint32_t kWbinvd = 1, kProcC1 = 1 << 2, kSleepButtonAbsent = 1 << 5, kTimer32 = 1 << 8,
+                   kResetRegister = 1 << 10;
 
 Bytes Fadt(uint64_t facs, uint64_t dsdt) {
   using namespace layout;
@@ -88,21 +90,21 @@ Bytes Fadt(uint64_t facs, uint64_t dsdt) {
   Put<uint8_t>(out, 4);  // PM1 event length
   Put<uint8_t>(out, 2);  // PM1 control length
   Put<uint8_t>(out, 0);
-  Put<uint8_t>(out, 4);  // timer length
-  out.resize(out.size() + 4);      // no GPEs, no C states
-  Put<uint16_t>(out, 0xffff);      // P_LVL2_LAT: not supported
+  Put<uint8_t>(out, 4);        // timer length
+  out.resize(out.size() + 4);  // no GPEs, no C states
+  Put<uint16_t>(out, 0xffff);  // P_LVL2_LAT: not supported
   Put<uint16_t>(out, 0xffff);
   out.resize(out.size() + 4 + 2);  // flush, duty
   Put<uint8_t>(out, 0);
   Put<uint8_t>(out, 0);
-  Put<uint8_t>(out, 0x32);         // century in CMOS
+  Put<uint8_t>(out, 0x32);  // century in CMOS
   Put<uint16_t>(out, kBootLegacyDevices | kBootNoVga);
   Put<uint8_t>(out, 0);
   Put<uint32_t>(out, kWbinvd | kProcC1 | kSleepButtonAbsent | kTimer32 | kResetRegister);
   PutPort(out, kResetControl, 8);
   Put<uint8_t>(out, kResetValue);
   Put<uint16_t>(out, 0);
-  Put<uint8_t>(out, 4);  // minor version
+  Put<uint8_t>(out, 4);   // minor version
   Put<uint64_t>(out, 0);  // X_FACS: the 32-bit one counts
   Put<uint64_t>(out, dsdt);
   PutPort(out, kPm1Event, 32);
@@ -164,7 +166,8 @@ Bytes Dsdt() {
   Append(device, aml::Name("_HID", aml::EisaId("PNP0501")));
   Append(device, aml::Name("_UID", aml::Integer(1)));
   Append(device, aml::Name("_STA", aml::Integer(0xf)));
-  Append(device, aml::Name("_CRS", aml::PortAndLine(layout::kCom1, layout::kUartPorts, layout::kCom1Line)));
+  Append(device,
+         aml::Name("_CRS", aml::PortAndLine(layout::kCom1, layout::kUartPorts, layout::kCom1Line)));
   Append(out, aml::Scope("_SB_", aml::Device("COM1", device)));
   Seal(out);
   return out;
@@ -203,7 +206,8 @@ AcpiTables BuildAcpiTables(uint32_t vcpus, uint64_t base) {
     Append(result.bytes, table);
     return address;
   };
-  // The root pointer comes first: firmware leaves it on a paragraph below 1 MiB, where searchers look.
+  // The root pointer comes first: firmware leaves it on a paragraph below 1 MiB, where searchers
+  // look.
   constexpr size_t kRsdpRoom = 64;
   result.bytes.resize(kRsdpRoom);
   uint64_t facs = place(Facs());

@@ -13,7 +13,8 @@ struct AcpiTables {
   uint64_t rsdp;                 // guest-physical address of the root pointer
 };
 
-// RSDP, XSDT, FADT, FACS, MADT and DSDT for that many vCPUs, in one piece at base (16-byte aligned).
+// RSDP, XSDT, FADT, FACS, MADT and DSDT for that many vCPUs, in one piece at base (16-byte
+// aligned).
 AcpiTables BuildAcpiTables(uint32_t vcpus, uint64_t base);
 
 }  // namespace trapline::machine

@@ -18,7 +18,8 @@ constexpr unsigned kSleepTypeShift = 10;
 
 }  // namespace
 
-AcpiPm::AcpiPm(base::VmClock& clock, std::function<void(bool)> set_sci, std::function<void()> on_power_off)
+AcpiPm::AcpiPm(base::VmClock& clock, std::function<void(bool)> set_sci,
+               std::function<void()> on_power_off)
     : clock_(clock), set_sci_(std::move(set_sci)), on_power_off_(std::move(on_power_off)) {}
 
 void AcpiPm::Reset() {
@@ -43,12 +44,19 @@ uint32_t AcpiPm::Read(unsigned offset, unsigned size) {
   absl::MutexLock lock(&mutex_);
   uint32_t word = 0;
   switch (offset & ~1u) {
-    case kStatus: word = status_ | static_cast<uint32_t>(enable_) << 16; break;
-    case kEnable: word = enable_; break;
-    case kControl: word = control_; break;
+    case kStatus:
+      word = status_ | static_cast<uint32_t>(enable_) << 16;
+      break;
+    case kEnable:
+      word = enable_;
+      break;
+    case kControl:
+      word = control_;
+      break;
     default:
       if (offset >= kTimer && offset < kTimer + 4) {
-        word = static_cast<uint32_t>(base::MultiplyDivide(clock_.Ticks(), kTimerHertz, clock_.frequency())) >>
+        word = static_cast<uint32_t>(
+                   base::MultiplyDivide(clock_.Ticks(), kTimerHertz, clock_.frequency())) >>
                (8 * (offset - kTimer) & ~15u);
       }
   }
@@ -71,10 +79,13 @@ void AcpiPm::Write(unsigned offset, unsigned size, uint32_t value) {
         status_ &= static_cast<uint16_t>(~((value & mask) << shift));
         if (size == 4) enable_ = static_cast<uint16_t>(value >> 16);
         break;
-      case kEnable: enable_ = merged(enable_); break;
+      case kEnable:
+        enable_ = merged(enable_);
+        break;
       case kControl: {
         uint16_t written = merged(control_);
-        off = (written & kSleepEnable) && ((written >> kSleepTypeShift) & 7) == layout::kS5SleepType;
+        off =
+            (written & kSleepEnable) && ((written >> kSleepTypeShift) & 7) == layout::kS5SleepType;
         control_ = static_cast<uint16_t>((written & ~kSleepEnable) | kSciEnable);
         break;
       }

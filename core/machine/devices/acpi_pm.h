@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ACPI fixed hardware: PM1 event and control registers and the power-management timer (ACPI 6.4, section 4.8).
+// ACPI fixed hardware: PM1 event and control registers and the power-management timer (ACPI 6.4,
+// section 4.8).
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,8 @@ class AcpiPm {
  public:
   static constexpr uint64_t kTimerHertz = 3579545;
 
-  AcpiPm(base::VmClock& clock, std::function<void(bool)> set_sci, std::function<void()> on_power_off);
+  AcpiPm(base::VmClock& clock, std::function<void(bool)> set_sci,
+         std::function<void()> on_power_off);
 
   void Reset();
   // offset from layout::kPm1Event; size 1, 2 or 4.

@@ -16,7 +16,10 @@ bool Periodic(uint8_t mode) { return mode == 2 || mode == 3; }
 }  // namespace
 
 Pit::Pit(base::VmClock& clock, TimerQueue& timers, std::function<void(bool)> set_line)
-    : clock_(clock), timers_(timers), set_line_(std::move(set_line)), timer_(timers.Add([this] { OnTimer(); })) {}
+    : clock_(clock),
+      timers_(timers),
+      set_line_(std::move(set_line)),
+      timer_(timers.Add([this] { OnTimer(); })) {}
 
 void Pit::Reset() {
   absl::MutexLock lock(&mutex_);
@@ -27,7 +30,9 @@ void Pit::Reset() {
 }
 
 // Counts from load to the end.
-uint64_t Pit::Period(const Channel& channel) const { return channel.reload ? channel.reload : kFullCount; }
+uint64_t Pit::Period(const Channel& channel) const {
+  return channel.reload ? channel.reload : kFullCount;
+}
 
 uint64_t Pit::Elapsed(const Channel& channel) const {
   return base::MultiplyDivide(clock_.Ticks() - channel.start, kHertz, clock_.frequency());
@@ -37,9 +42,12 @@ uint16_t Pit::Count(const Channel& channel) const {
   if (!channel.loaded) return 0;
   uint64_t period = Period(channel), elapsed = Elapsed(channel);
   switch (channel.mode) {
-    case 2: return static_cast<uint16_t>(period - elapsed % period);
-    case 3: return static_cast<uint16_t>(period - (2 * elapsed) % period);
-    default: return static_cast<uint16_t>(period - elapsed);
+    case 2:
+      return static_cast<uint16_t>(period - elapsed % period);
+    case 3:
+      return static_cast<uint16_t>(period - (2 * elapsed) % period);
+    default:
+      return static_cast<uint16_t>(period - elapsed);
   }
 }
 
@@ -48,10 +56,14 @@ bool Pit::Output(const Channel& channel) const {
   uint64_t period = Period(channel), elapsed = Elapsed(channel);
   switch (channel.mode) {
     case 0:
-    case 1: return elapsed >= period;
-    case 2: return elapsed % period != period - 1;
-    case 3: return elapsed % period < (period + 1) / 2;
-    default: return elapsed != period;
+    case 1:
+      return elapsed >= period;
+    case 2:
+      return elapsed % period != period - 1;
+    case 3:
+      return elapsed % period < (period + 1) / 2;
+    default:
+      return elapsed != period;
   }
 }
 
@@ -78,8 +90,12 @@ void Pit::Write(unsigned offset, uint8_t value) {
   }
   Channel& channel = channels_[offset];
   switch (channel.access) {
-    case 1: Load(offset, value); break;
-    case 2: Load(offset, static_cast<uint16_t>(value << 8)); break;
+    case 1:
+      Load(offset, value);
+      break;
+    case 2:
+      Load(offset, static_cast<uint16_t>(value << 8));
+      break;
     default:
       if (channel.write_high) {
         Load(offset, static_cast<uint16_t>(channel.low_byte | value << 8));
@@ -101,8 +117,9 @@ void Pit::ControlLocked(uint8_t value) {
         channel.latched = true;
       }
       if (!(value & 0x10)) {
-        channel.status = static_cast<uint8_t>((Output(channel) ? 0x80 : 0) | (channel.loaded ? 0 : 0x40) |
-                                              channel.access << 4 | channel.mode << 1 | (channel.bcd ? 1 : 0));
+        channel.status =
+            static_cast<uint8_t>((Output(channel) ? 0x80 : 0) | (channel.loaded ? 0 : 0x40) |
+                                 channel.access << 4 | channel.mode << 1 | (channel.bcd ? 1 : 0));
         channel.status_latched = true;
       }
     }

@@ -7,8 +7,8 @@
 namespace trapline::machine {
 namespace {
 
-constexpr uint8_t kSeconds = 0, kMinutes = 2, kHours = 4, kWeekday = 6, kDay = 7, kMonth = 8, kYear = 9, kA = 0x0a,
-                  kB = 0x0b, kC = 0x0c, kD = 0x0d, kCentury = 0x32;
+constexpr uint8_t kSeconds = 0, kMinutes = 2, kHours = 4, kWeekday = 6, kDay = 7, kMonth = 8,
+                  kYear = 9, kA = 0x0a, kB = 0x0b, kC = 0x0c, kD = 0x0d, kCentury = 0x32;
 constexpr uint8_t kAValue = 0x26, kB24Hour = 2, kBBinary = 4, kDValid = 0x80;
 
 }  // namespace
@@ -41,18 +41,38 @@ uint8_t Rtc::ReadRegisterLocked() const {
   gmtime_r(&now, &utc);
   int value;
   switch (index_) {
-    case kSeconds: value = utc.tm_sec; break;
-    case kMinutes: value = utc.tm_min; break;
-    case kHours: value = utc.tm_hour; break;
-    case kWeekday: value = utc.tm_wday + 1; break;
-    case kDay: value = utc.tm_mday; break;
-    case kMonth: value = utc.tm_mon + 1; break;
-    case kYear: value = utc.tm_year % 100; break;
-    case kCentury: value = 19 + utc.tm_year / 100; break;
-    case kA: return memory_[kA] & 0x7f;  // never in the middle of an update
-    case kC: return 0;
-    case kD: return kDValid;
-    default: return memory_[index_];
+    case kSeconds:
+      value = utc.tm_sec;
+      break;
+    case kMinutes:
+      value = utc.tm_min;
+      break;
+    case kHours:
+      value = utc.tm_hour;
+      break;
+    case kWeekday:
+      value = utc.tm_wday + 1;
+      break;
+    case kDay:
+      value = utc.tm_mday;
+      break;
+    case kMonth:
+      value = utc.tm_mon + 1;
+      break;
+    case kYear:
+      value = utc.tm_year % 100;
+      break;
+    case kCentury:
+      value = 19 + utc.tm_year / 100;
+      break;
+    case kA:
+      return memory_[kA] & 0x7f;  // never in the middle of an update
+    case kC:
+      return 0;
+    case kD:
+      return kDValid;
+    default:
+      return memory_[index_];
   }
   return static_cast<uint8_t>(memory_[kB] & kBBinary ? value : value / 10 << 4 | value % 10);
 }

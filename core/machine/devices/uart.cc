@@ -70,22 +70,28 @@ uint8_t Uart::ReadLocked(unsigned offset) {
         input_.pop_front();
         return byte;
       }
-    case 1: return lcr_ & kLcrDivisor ? static_cast<uint8_t>(divisor_ >> 8) : ier_;
+    case 1:
+      return lcr_ & kLcrDivisor ? static_cast<uint8_t>(divisor_ >> 8) : ier_;
     case 2: {
       uint8_t id = InterruptIdLocked();
       if (id == kIirTransmit) thr_interrupt_ = false;
       return id | (fifo_ ? kIirFifo : 0);
     }
-    case 3: return lcr_;
-    case 4: return mcr_;
-    case 5: return kLsrEmpty | (input_.empty() ? 0 : kLsrReady);
+    case 3:
+      return lcr_;
+    case 4:
+      return mcr_;
+    case 5:
+      return kLsrEmpty | (input_.empty() ? 0 : kLsrReady);
     case 6:
       if (mcr_ & kMcrLoop) {
         // Loopback: DTR RTS OUT1 OUT2 come back as DSR CTS RI DCD.
-        return static_cast<uint8_t>((mcr_ & 2) << 3 | (mcr_ & 1) << 5 | (mcr_ & 4) << 4 | (mcr_ & 8) << 4);
+        return static_cast<uint8_t>((mcr_ & 2) << 3 | (mcr_ & 1) << 5 | (mcr_ & 4) << 4 |
+                                    (mcr_ & 8) << 4);
       }
       return kMsrConnected;
-    default: return scratch_;
+    default:
+      return scratch_;
   }
 }
 
@@ -126,10 +132,17 @@ void Uart::WriteLocked(unsigned offset, uint8_t value, std::string* output) {
       fifo_ = value & kFcrEnable;
       if (value & kFcrClearReceive) input_.clear();
       return;
-    case 3: lcr_ = value; return;
-    case 4: mcr_ = value & 0x1f; return;
-    case 7: scratch_ = value; return;
-    default: return;
+    case 3:
+      lcr_ = value;
+      return;
+    case 4:
+      mcr_ = value & 0x1f;
+      return;
+    case 7:
+      scratch_ = value;
+      return;
+    default:
+      return;
   }
 }
 

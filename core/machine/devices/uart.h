@@ -29,7 +29,8 @@ class Uart {
 
  private:
   uint8_t ReadLocked(unsigned offset) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void WriteLocked(unsigned offset, uint8_t value, std::string* output) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WriteLocked(unsigned offset, uint8_t value, std::string* output)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint8_t InterruptIdLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DriveLine();
 
@@ -40,11 +41,12 @@ class Uart {
   absl::Mutex line_mutex_;
   bool line_ ABSL_GUARDED_BY(line_mutex_) = false;
   std::deque<uint8_t> input_ ABSL_GUARDED_BY(mutex_);
-  uint8_t ier_ ABSL_GUARDED_BY(mutex_) = 0, lcr_ ABSL_GUARDED_BY(mutex_) = 0, mcr_ ABSL_GUARDED_BY(mutex_) = 0,
-          scratch_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint8_t ier_ ABSL_GUARDED_BY(mutex_) = 0, lcr_ ABSL_GUARDED_BY(mutex_) = 0,
+               mcr_ ABSL_GUARDED_BY(mutex_) = 0, scratch_ ABSL_GUARDED_BY(mutex_) = 0;
   uint16_t divisor_ ABSL_GUARDED_BY(mutex_) = 1;
   bool fifo_ ABSL_GUARDED_BY(mutex_) = false;
-  bool thr_interrupt_ ABSL_GUARDED_BY(mutex_) = false;  // the transmitter became empty and nobody knows yet
+  bool thr_interrupt_ ABSL_GUARDED_BY(mutex_) =
+      false;  // the transmitter became empty and nobody knows yet
 };
 
 }  // namespace trapline::machine

@@ -8,14 +8,17 @@ namespace trapline::machine {
 namespace {
 
 constexpr uint32_t kSelect = 0x00, kWindow = 0x10, kEoi = 0x40;
-constexpr uint32_t kRegisterId = 0, kRegisterVersion = 1, kRegisterArbitration = 2, kRegisterEntries = 0x10;
+constexpr uint32_t kRegisterId = 0, kRegisterVersion = 1, kRegisterArbitration = 2,
+                   kRegisterEntries = 0x10;
 constexpr uint32_t kVersion = 0x20 | (IoApic::kPins - 1) << 16;
-constexpr uint64_t kLogical = 1u << 11, kRemoteIrr = 1u << 14, kLevel = 1u << 15, kMasked = 1u << 16;
+constexpr uint64_t kLogical = 1u << 11, kRemoteIrr = 1u << 14, kLevel = 1u << 15,
+                   kMasked = 1u << 16;
 constexpr uint64_t kReadOnly = (1u << 12) | kRemoteIrr;
 
 }  // namespace
 
-IoApic::IoApic(std::function<void(const InterruptMessage&)> deliver) : deliver_(std::move(deliver)) {
+IoApic::IoApic(std::function<void(const InterruptMessage&)> deliver)
+    : deliver_(std::move(deliver)) {
   Reset();
 }
 
@@ -45,8 +48,10 @@ void IoApic::Write(uint32_t offset, uint32_t value) {
 uint32_t IoApic::ReadRegisterLocked() const {
   switch (select_) {
     case kRegisterId:
-    case kRegisterArbitration: return id_;
-    case kRegisterVersion: return kVersion;
+    case kRegisterArbitration:
+      return id_;
+    case kRegisterVersion:
+      return kVersion;
   }
   uint32_t pin = (select_ - kRegisterEntries) / 2;
   if (select_ < kRegisterEntries || pin >= kPins) return 0;

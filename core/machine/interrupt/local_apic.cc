@@ -12,12 +12,13 @@ namespace trapline::machine {
 namespace {
 
 // Registers by number: offset in the page / 16, MSR - 0x800.
-constexpr uint32_t kId = 0x02, kVersion = 0x03, kTpr = 0x08, kApr = 0x09, kPpr = 0x0a, kEoi = 0x0b, kLdr = 0x0d,
-                   kDfr = 0x0e, kSvr = 0x0f, kIsr = 0x10, kTmr = 0x18, kIrr = 0x20, kEsr = 0x28, kIcrLow = 0x30,
-                   kIcrHigh = 0x31, kLvtTimer = 0x32, kLvtError = 0x37, kInitialCount = 0x38, kCurrentCount = 0x39,
-                   kDivide = 0x3e, kSelfIpi = 0x3f;
+constexpr uint32_t kId = 0x02, kVersion = 0x03, kTpr = 0x08, kApr = 0x09, kPpr = 0x0a, kEoi = 0x0b,
+                   kLdr = 0x0d, kDfr = 0x0e, kSvr = 0x0f, kIsr = 0x10, kTmr = 0x18, kIrr = 0x20,
+                   kEsr = 0x28, kIcrLow = 0x30, kIcrHigh = 0x31, kLvtTimer = 0x32, kLvtError = 0x37,
+                   kInitialCount = 0x38, kCurrentCount = 0x39, kDivide = 0x3e, kSelfIpi = 0x3f;
 constexpr uint32_t kMsrBase = 0x800, kMsrEnd = 0x900, kMsrApicBase = 0x1b, kMsrTscDeadline = 0x6e0;
-constexpr uint32_t kVersionValue = 0x14 | 5 << 16;  // integrated, six entries in the local vector table
+constexpr uint32_t kVersionValue =
+    0x14 | 5 << 16;  // integrated, six entries in the local vector table
 constexpr uint32_t kMasked = 1 << 16;
 constexpr uint32_t kEsrReceiveIllegal = 1 << 6, kEsrSendIllegal = 1 << 5;
 // The timer counts at 1 GHz of guest time, divided by the divide register.
@@ -30,8 +31,13 @@ constexpr uint32_t kLvtWritable[] = {0x700ff, 0x107ff, 0x107ff, 0x1a7ff, 0x1a7ff
 
 }  // namespace
 
-LocalApic::LocalApic(uint32_t id, bool boot_processor, base::VmClock& clock, TimerQueue& timers, LocalApicHost host)
-    : id_(id), boot_processor_(boot_processor), clock_(clock), timers_(timers), host_(std::move(host)),
+LocalApic::LocalApic(uint32_t id, bool boot_processor, base::VmClock& clock, TimerQueue& timers,
+                     LocalApicHost host)
+    : id_(id),
+      boot_processor_(boot_processor),
+      clock_(clock),
+      timers_(timers),
+      host_(std::move(host)),
       timer_(timers.Add([this] { OnTimer(); })) {
   Reset();
 }
@@ -73,7 +79,9 @@ int LocalApic::Highest(const Bits& bits) {
 uint32_t LocalApic::ProcessorPriority() const {
   int in_service = std::max(Highest(isr_), 0);
   uint32_t tpr = tpr_.load(std::memory_order_relaxed);
-  return static_cast<uint32_t>(in_service >> 4) > (tpr >> 4) ? static_cast<uint32_t>(in_service & 0xf0) : tpr;
+  return static_cast<uint32_t>(in_service >> 4) > (tpr >> 4)
+             ? static_cast<uint32_t>(in_service & 0xf0)
+             : tpr;
 }
 
 bool LocalApic::Pending() const {
@@ -180,10 +188,20 @@ bool LocalApic::ReadMsr(uint32_t index, uint64_t* value) {
   if (index < kMsrBase || index >= kMsrEnd || !(base_ & kExtended)) return false;
   uint32_t number = index - kMsrBase;
   switch (number) {
-    case kDfr: case kIcrHigh: case kEoi: case kSelfIpi: return false;
-    case kIcrLow: *value = icr_; return true;
-    case kLdr: *value = (id_ >> 4) << 16 | 1u << (id_ & 15); return true;
-    default: *value = ReadRegister(number); return true;
+    case kDfr:
+    case kIcrHigh:
+    case kEoi:
+    case kSelfIpi:
+      return false;
+    case kIcrLow:
+      *value = icr_;
+      return true;
+    case kLdr:
+      *value = (id_ >> 4) << 16 | 1u << (id_ & 15);
+      return true;
+    default:
+      *value = ReadRegister(number);
+      return true;
   }
 }
 
@@ -216,10 +234,23 @@ bool LocalApic::WriteMsr(uint32_t index, uint64_t value) {
   }
   if (value >> 32) return false;
   switch (number) {
-    case kId: case kVersion: case kPpr: case kLdr: case kDfr: case kIcrHigh: case kCurrentCount: return false;
-    case kEoi: if (value != 0) return false; break;
-    case kEsr: if (value != 0) return false; break;
-    case kSelfIpi: Accept({.destination = id_, .vector = static_cast<uint8_t>(value)}); return value < 256;
+    case kId:
+    case kVersion:
+    case kPpr:
+    case kLdr:
+    case kDfr:
+    case kIcrHigh:
+    case kCurrentCount:
+      return false;
+    case kEoi:
+      if (value != 0) return false;
+      break;
+    case kEsr:
+      if (value != 0) return false;
+      break;
+    case kSelfIpi:
+      Accept({.destination = id_, .vector = static_cast<uint8_t>(value)});
+      return value < 256;
   }
   return WriteRegister(number, value);
 }
@@ -230,21 +261,36 @@ uint32_t LocalApic::ReadRegister(uint32_t index) {
   if (index >= kIrr && index < kIrr + 8) return irr_[index - kIrr];
   if (index >= kLvtTimer && index <= kLvtError) return lvt_[index - kLvtTimer];
   switch (index) {
-    case kId: return base_ & kExtended ? id_ : xapic_id_.load();
-    case kVersion: return kVersionValue;
-    case kTpr: return tpr_;
-    case kApr: return 0;
-    case kPpr: return ProcessorPriority();
-    case kLdr: return ldr_;
-    case kDfr: return dfr_;
-    case kSvr: return svr_;
-    case kEsr: return esr_;
-    case kIcrLow: return static_cast<uint32_t>(icr_);
-    case kIcrHigh: return static_cast<uint32_t>(icr_ >> 32);
-    case kInitialCount: return initial_count_;
-    case kCurrentCount: return CurrentCount();
-    case kDivide: return divide_;
-    default: return 0;
+    case kId:
+      return base_ & kExtended ? id_ : xapic_id_.load();
+    case kVersion:
+      return kVersionValue;
+    case kTpr:
+      return tpr_;
+    case kApr:
+      return 0;
+    case kPpr:
+      return ProcessorPriority();
+    case kLdr:
+      return ldr_;
+    case kDfr:
+      return dfr_;
+    case kSvr:
+      return svr_;
+    case kEsr:
+      return esr_;
+    case kIcrLow:
+      return static_cast<uint32_t>(icr_);
+    case kIcrHigh:
+      return static_cast<uint32_t>(icr_ >> 32);
+    case kInitialCount:
+      return initial_count_;
+    case kCurrentCount:
+      return CurrentCount();
+    case kDivide:
+      return divide_;
+    default:
+      return 0;
   }
 }
 
@@ -264,14 +310,22 @@ bool LocalApic::WriteRegister(uint32_t index, uint64_t wide) {
     return true;
   }
   switch (index) {
-    case kId: if (!(base_ & kExtended)) xapic_id_ = value & 0xff000000; return true;
+    case kId:
+      if (!(base_ & kExtended)) xapic_id_ = value & 0xff000000;
+      return true;
     case kTpr:
       tpr_ = value & 0xff;
       if (Pending()) host_.on_attention();
       return true;
-    case kEoi: EndOfInterrupt(); return true;
-    case kLdr: ldr_ = value & 0xff000000; return true;
-    case kDfr: dfr_ = value | 0x0fffffff; return true;
+    case kEoi:
+      EndOfInterrupt();
+      return true;
+    case kLdr:
+      ldr_ = value & 0xff000000;
+      return true;
+    case kDfr:
+      dfr_ = value | 0x0fffffff;
+      return true;
     case kSvr:
       svr_ = value & 0x1ff;
       if (!SoftwareEnabled()) {
@@ -279,14 +333,19 @@ bool LocalApic::WriteRegister(uint32_t index, uint64_t wide) {
       }
       host_.on_attention();
       return true;
-    case kEsr: esr_ = std::exchange(pending_esr_, 0); return true;
+    case kEsr:
+      esr_ = std::exchange(pending_esr_, 0);
+      return true;
     case kInitialCount:
       if (TimerMode() == kDeadline) return true;
       initial_count_ = value;
       StartTimer();
       return true;
-    case kDivide: divide_ = value & 0xb; return true;
-    default: return !(base_ & kExtended);
+    case kDivide:
+      divide_ = value & 0xb;
+      return true;
+    default:
+      return !(base_ & kExtended);
   }
 }
 
@@ -299,8 +358,10 @@ void LocalApic::SendCommand(uint64_t command) {
   message.destination = static_cast<uint32_t>(command >> (message.x2apic ? 32 : 56));
   bool assert = (command >> 14) & 1;
   bool level = (command >> 15) & 1;
-  if (message.mode == DeliveryMode::kInit && level && !assert) return;  // INIT level de-assert does nothing
-  if ((message.mode == DeliveryMode::kFixed || message.mode == DeliveryMode::kLowestPriority) && message.vector < 16) {
+  if (message.mode == DeliveryMode::kInit && level && !assert)
+    return;  // INIT level de-assert does nothing
+  if ((message.mode == DeliveryMode::kFixed || message.mode == DeliveryMode::kLowestPriority) &&
+      message.vector < 16) {
     pending_esr_ |= kEsrSendIllegal;
     return;
   }

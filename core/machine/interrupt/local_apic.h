@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The local APIC of one vCPU, as xAPIC and x2APIC (Intel SDM volume 3, chapter 10).
 //
-// Other threads only add: Accept sets a bit of the request register and calls for attention. Everything else happens on the vCPU's own
-// thread, but for the timer, whose thread reads the timer entry of the local vector table. Both are atomics; there is no lock.
+// Other threads only add: Accept sets a bit of the request register and calls for attention.
+// Everything else happens on the vCPU's own thread, but for the timer, whose thread reads the timer
+// entry of the local vector table. Both are atomics; there is no lock.
 #pragma once
 
 #include <array>
@@ -17,7 +18,13 @@
 namespace trapline::machine {
 
 enum class DeliveryMode : uint8_t {
-  kFixed = 0, kLowestPriority = 1, kSmi = 2, kNmi = 4, kInit = 5, kStartup = 6, kExtInt = 7,
+  kFixed = 0,
+  kLowestPriority = 1,
+  kSmi = 2,
+  kNmi = 4,
+  kInit = 5,
+  kStartup = 6,
+  kExtInt = 7,
 };
 
 // An interrupt message as it travels between APICs.
@@ -26,20 +33,21 @@ struct InterruptMessage {
   bool logical = false;
   DeliveryMode mode = DeliveryMode::kFixed;
   uint8_t vector = 0;
-  bool level = false;      // level-triggered: the EOI is broadcast
-  bool x2apic = false;     // destination is 32 bits wide
+  bool level = false;   // level-triggered: the EOI is broadcast
+  bool x2apic = false;  // destination is 32 bits wide
 };
 
 // What a local APIC asks of its surroundings; all may be called with no lock held.
 struct LocalApicHost {
-  std::function<void()> on_attention;                        // something waits for this vCPU
+  std::function<void()> on_attention;  // something waits for this vCPU
   std::function<void(uint32_t sender, const InterruptMessage&, int shorthand)> send;
-  std::function<void(uint8_t vector)> on_eoi;                // of a level-triggered interrupt
+  std::function<void(uint8_t vector)> on_eoi;  // of a level-triggered interrupt
 };
 
 class LocalApic {
  public:
-  LocalApic(uint32_t id, bool boot_processor, base::VmClock& clock, TimerQueue& timers, LocalApicHost host);
+  LocalApic(uint32_t id, bool boot_processor, base::VmClock& clock, TimerQueue& timers,
+            LocalApicHost host);
 
   // Power-on state; while its vCPU does not run.
   void Reset();

@@ -115,12 +115,16 @@ void Pic::Write(bool slave, unsigned offset, uint8_t value) {
     CommandLocked(chip, value);
   } else {
     switch (chip.init_step) {
-      case 0: chip.imr = value; break;
+      case 0:
+        chip.imr = value;
+        break;
       case 1:
         chip.base = value & 0xf8;
         chip.init_step = 2;
         break;
-      case 2: chip.init_step = chip.needs_icw4 ? 3 : 0; break;
+      case 2:
+        chip.init_step = chip.needs_icw4 ? 3 : 0;
+        break;
       default:
         chip.fully_nested = value & 0x10;
         chip.auto_eoi = value & 2;

@@ -11,7 +11,8 @@ namespace trapline::machine {
 namespace {
 
 // Descriptors: null, null, 64-bit or 32-bit code, data.
-constexpr uint64_t kCode64 = 0x00af9b000000ffff, kCode32 = 0x00cf9b000000ffff, kData = 0x00cf93000000ffff;
+constexpr uint64_t kCode64 = 0x00af9b000000ffff, kCode32 = 0x00cf9b000000ffff,
+                   kData = 0x00cf93000000ffff;
 constexpr uint16_t kCodeSelector = 0x10, kDataSelector = 0x18;
 constexpr uint16_t kGdtLimit = 4 * 8 - 1;
 
@@ -26,7 +27,8 @@ x86::Registers Entry(uint64_t rip, uint64_t code) {
   x86::Registers r = x86::ResetState();
   r.rip = rip;
   r.segment[x86::kCs] = Flat(kCodeSelector, code);
-  for (auto name : {x86::kDs, x86::kEs, x86::kSs, x86::kFs, x86::kGs}) r.segment[name] = Flat(kDataSelector, kData);
+  for (auto name : {x86::kDs, x86::kEs, x86::kSs, x86::kFs, x86::kGs})
+    r.segment[name] = Flat(kDataSelector, kData);
   r.gdtr = {kBootGdt, kGdtLimit};
   r.idtr = {0, 0};
   r.cr0 = x86::cr0::kPe | x86::cr0::kEt | x86::cr0::kNe;
@@ -36,16 +38,22 @@ x86::Registers Entry(uint64_t rip, uint64_t code) {
 
 }  // namespace
 
-absl::Status WriteCommandLine(GuestMemory& memory, std::string_view command_line) {
+absl::Status CheckCommandLine(std::string_view command_line) {
   if (command_line.size() > kMaxCommandLine) {
-    return absl::InvalidArgumentError(absl::StrCat("command line: ", command_line.size(), " bytes, at most ", kMaxCommandLine));
+    return absl::InvalidArgumentError(
+        absl::StrCat("command line: ", command_line.size(), " bytes, at most ", kMaxCommandLine));
   }
   if (command_line.find('\0') != std::string_view::npos) {
     return absl::InvalidArgumentError("command line: holds a zero byte");
   }
-  auto status = memory.Write(kBootCommandLine, std::as_bytes(std::span(command_line)));
+  return absl::OkStatus();
+}
+
+absl::Status WriteCommandLine(GuestMemory& memory, std::string_view command_line,
+                              uint64_t address) {
+  auto status = memory.Write(address, std::as_bytes(std::span(command_line)));
   const std::byte zero{};
-  if (status.ok()) status = memory.Write(kBootCommandLine + command_line.size(), {&zero, 1});
+  if (status.ok()) status = memory.Write(address + command_line.size(), {&zero, 1});
   return status;
 }
 

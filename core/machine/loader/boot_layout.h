@@ -17,15 +17,20 @@ constexpr uint64_t kBootStack = 0x6000;       // grows down
 constexpr uint64_t kBootInfo = 0x7000;        // boot_params, or the Multiboot information
 constexpr uint64_t kBootPageTables = 0x9000;  // PML4, PDPT, four page directories
 constexpr uint64_t kBootCommandLine = 0x20000;
-constexpr uint64_t kMaxCommandLine = 2047;    // without the terminating zero
-constexpr uint64_t kBiosData = 0x9fc00;       // from here to 1 MiB is not RAM to the guest
+constexpr uint64_t kMaxCommandLine = 2047;  // without the terminating zero
+constexpr uint64_t kBiosData = 0x9fc00;     // from here to 1 MiB is not RAM to the guest
 constexpr uint64_t kAcpiTables = 0xe0000;
 constexpr uint64_t kHighMemory = 0x100000;
+constexpr uint64_t kIdentityMapped = uint64_t{4} << 30;  // by the boot page tables
 
-// INVALID_ARGUMENT if the command line is too long or holds a zero byte. Writes it with its terminating zero.
-absl::Status WriteCommandLine(GuestMemory& memory, std::string_view command_line);
+// INVALID_ARGUMENT if the command line is longer than kMaxCommandLine or holds a zero byte.
+absl::Status CheckCommandLine(std::string_view command_line);
+// Writes a checked command line to address, with its terminating zero.
+absl::Status WriteCommandLine(GuestMemory& memory, std::string_view command_line,
+                              uint64_t address = kBootCommandLine);
 
-// Page tables that map the first 4 GiB one to one, and a GDT with flat segments: code at 0x10, data at 0x18.
+// Page tables that map the first 4 GiB one to one, and a GDT with flat segments: code at 0x10, data
+// at 0x18.
 absl::Status WriteBootTables(GuestMemory& memory);
 
 // 64-bit mode at entry over those tables, interrupts off.

@@ -15,8 +15,8 @@ namespace trapline::machine {
 
 // The T at offset, or nothing where the bytes end before it does.
 template <typename T>
-  requires std::is_trivially_copyable_v<T>
-std::optional<T> ReadAt(std::span<const std::byte> bytes, uint64_t offset) {
+requires std::is_trivially_copyable_v<T> std::optional<T> ReadAt(std::span<const std::byte> bytes,
+                                                                 uint64_t offset) {
   if (!base::RangeFits(offset, sizeof(T), bytes.size())) return std::nullopt;
   T value;
   std::memcpy(&value, bytes.data() + offset, sizeof value);

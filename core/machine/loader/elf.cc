@@ -3,9 +3,11 @@
 #include <elf.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "core/guest/abi.h"
 #include "core/machine/loader/boot_layout.h"
 #include "core/machine/loader/bytes.h"
 #include "core/machine/loader/formats.h"
@@ -14,7 +16,8 @@ namespace trapline::machine {
 namespace {
 
 constexpr size_t kMaxSegments = 64, kMaxSections = 4096;
-constexpr uint64_t kMaxSymbols = 1 << 20;
+constexpr size_t kMaxSymbols = 1 << 20, kMaxSymbolName = 1 << 10;
+constexpr std::string_view kNoteOwner("Trapline", 9);  // with its terminating zero
 
 absl::Status Bad(absl::string_view field, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat("ELF: ", field, ": ", why));
@@ -33,27 +36,30 @@ struct Elf64 {
   using Entry = Elf64_Sym;
 };
 
-struct Range {
-  uint64_t start, end;
-};
-
-absl::Status LoadSegment(GuestMemory& memory, std::span<const std::byte> image, uint64_t offset, uint64_t address,
-                         uint64_t file_size, uint64_t memory_size, std::vector<Range>* taken) {
+absl::Status LoadSegment(GuestMemory& memory, std::span<const std::byte> image, uint64_t offset,
+                         uint64_t address, uint64_t file_size, uint64_t memory_size,
+                         const Range& reserved, std::vector<Range>* taken) {
   if (file_size > memory_size) return Bad("p_filesz", "larger than p_memsz");
   if (!base::RangeFits(offset, file_size, image.size())) {
-    return Bad("p_offset", absl::StrCat("the segment at 0x", absl::Hex(address), " reaches behind the end of the file"));
+    return Bad("p_offset", absl::StrCat("the segment at 0x", absl::Hex(address),
+                                        " reaches behind the end of the file"));
   }
   if (memory_size == 0) return absl::OkStatus();
   if (!memory.Find(address, memory_size)) {
-    return Bad("p_paddr", absl::StrCat("the segment at 0x", absl::Hex(address), " of ", memory_size, " bytes is not in the VM's memory"));
-  }
-  if (address < kHighMemory) {
-    return Bad("p_paddr", absl::StrCat("the segment at 0x", absl::Hex(address), " overlaps the boot structures below 1 MiB"));
+    return Bad("p_paddr", absl::StrCat("the segment at 0x", absl::Hex(address), " of ", memory_size,
+                                       " bytes is not in the VM's memory"));
   }
   Range range{address, address + memory_size};
+  if (range.Overlaps(reserved)) {
+    return Bad(
+        "p_paddr",
+        absl::StrCat("the segment at 0x", absl::Hex(address), " overlaps the boot structures, 0x",
+                     absl::Hex(reserved.start), " to 0x", absl::Hex(reserved.end)));
+  }
   for (const Range& other : *taken) {
-    if (range.start < other.end && other.start < range.end) {
-      return Bad("p_paddr", absl::StrCat("segments overlap at 0x", absl::Hex(std::max(range.start, other.start))));
+    if (range.Overlaps(other)) {
+      return Bad("p_paddr", absl::StrCat("segments overlap at 0x",
+                                         absl::Hex(std::max(range.start, other.start))));
     }
   }
   taken->push_back(range);
@@ -62,11 +68,14 @@ absl::Status LoadSegment(GuestMemory& memory, std::span<const std::byte> image, 
 
 // Symbols are for people: what is wrong with the table costs only the table.
 template <class Elf>
-std::vector<Symbol> ReadSymbols(std::span<const std::byte> image, const typename Elf::Header& header) {
+std::vector<Symbol> ReadSymbols(std::span<const std::byte> image,
+                                const typename Elf::Header& header) {
   std::vector<Symbol> symbols;
-  if (header.e_shentsize != sizeof(typename Elf::Section) || header.e_shnum > kMaxSections) return symbols;
+  if (header.e_shentsize != sizeof(typename Elf::Section) || header.e_shnum > kMaxSections)
+    return symbols;
   auto section_at = [&](uint64_t index) {
-    return ReadAt<typename Elf::Section>(image, header.e_shoff + index * sizeof(typename Elf::Section));
+    return ReadAt<typename Elf::Section>(image,
+                                         header.e_shoff + index * sizeof(typename Elf::Section));
   };
   for (uint64_t i = 0; i < header.e_shnum; ++i) {
     auto table = section_at(i);
@@ -74,48 +83,89 @@ std::vector<Symbol> ReadSymbols(std::span<const std::byte> image, const typename
     auto strings = section_at(table->sh_link);
     if (!strings || !base::RangeFits(strings->sh_offset, strings->sh_size, image.size())) continue;
     auto text = image.subspan(strings->sh_offset, strings->sh_size);
-    uint64_t count = std::min<uint64_t>(table->sh_size / sizeof(typename Elf::Entry), kMaxSymbols);
-    for (uint64_t s = 0; s < count; ++s) {
-      auto entry = ReadAt<typename Elf::Entry>(image, table->sh_offset + s * sizeof(typename Elf::Entry));
+    if (!base::RangeFits(table->sh_offset, table->sh_size, image.size())) continue;
+    auto entries = image.subspan(table->sh_offset, table->sh_size);
+    for (uint64_t at = 0; symbols.size() < kMaxSymbols; at += sizeof(typename Elf::Entry)) {
+      auto entry = ReadAt<typename Elf::Entry>(entries, at);
       if (!entry) break;
       unsigned type = entry->st_info & 0xf;
-      if (entry->st_shndx == SHN_UNDEF || type > STT_FUNC || entry->st_name >= text.size()) continue;
+      if (entry->st_shndx == SHN_UNDEF || type > STT_FUNC || entry->st_name >= text.size())
+        continue;
       const char* name = reinterpret_cast<const char*>(text.data()) + entry->st_name;
-      size_t length = strnlen(name, text.size() - entry->st_name);
-      if (length > 0) symbols.push_back({entry->st_value, entry->st_size, std::string(name, length)});
+      size_t length = strnlen(name, std::min<size_t>(text.size() - entry->st_name, kMaxSymbolName));
+      if (length > 0)
+        symbols.push_back({entry->st_value, entry->st_size, std::string(name, length)});
     }
+    break;  // an image has one symbol table
   }
-  std::sort(symbols.begin(), symbols.end(), [](const Symbol& a, const Symbol& b) { return a.address < b.address; });
+  std::sort(symbols.begin(), symbols.end(),
+            [](const Symbol& a, const Symbol& b) { return a.address < b.address; });
   return symbols;
 }
 
+// Looks through the notes of one segment for ours: name size, descriptor size, type, then both,
+// each padded to 4 bytes.
+absl::Status ReadNotes(std::span<const std::byte> image, uint64_t offset, uint64_t size,
+                       std::optional<uint32_t>* version) {
+  if (!base::RangeFits(offset, size, image.size()))
+    return Bad("p_offset", "the notes reach behind the end of the file");
+  auto notes = image.subspan(offset, size);
+  auto padded = [](uint32_t value) { return (uint64_t{value} + 3) & ~uint64_t{3}; };
+  for (uint64_t at = 0; auto header = ReadAt<Elf64_Nhdr>(notes, at);) {
+    uint64_t name = at + sizeof *header, descriptor = name + padded(header->n_namesz);
+    uint64_t end = descriptor + header->n_descsz;
+    if (end > notes.size()) return Bad("n_descsz", "a note reaches behind the end of its segment");
+    if (header->n_namesz == kNoteOwner.size() &&
+        std::memcmp(notes.data() + name, kNoteOwner.data(), kNoteOwner.size()) == 0) {
+      if (header->n_type != TRAPLINE_ABI_VERSION) {
+        return Bad("n_type", absl::StrCat("version ", header->n_type, " of the paravirtual ABI, ",
+                                          TRAPLINE_ABI_VERSION, " is what there is"));
+      }
+      *version = header->n_type;
+    }
+    at = descriptor + padded(header->n_descsz);
+  }
+  return absl::OkStatus();
+}
+
 template <class Elf>
-absl::StatusOr<ElfContents> Load(GuestMemory& memory, std::span<const std::byte> image, uint16_t machine) {
+absl::StatusOr<ElfContents> Load(GuestMemory& memory, std::span<const std::byte> image,
+                                 uint16_t machine, const Range& reserved) {
   auto header = ReadAt<typename Elf::Header>(image, 0);
   if (!header) return Bad("e_ident", "the file ends before the header does");
   if (header->e_machine != machine) return Bad("e_machine", "not an x86 image");
-  if (header->e_type != ET_EXEC && header->e_type != ET_DYN) return Bad("e_type", "not an executable");
-  if (header->e_phentsize != sizeof(typename Elf::Segment)) return Bad("e_phentsize", "not the size of a program header");
-  if (header->e_phnum == 0 || header->e_phnum > kMaxSegments) return Bad("e_phnum", absl::StrCat(header->e_phnum, " program headers, 1 to ", kMaxSegments, " can be"));
+  if (header->e_type != ET_EXEC && header->e_type != ET_DYN)
+    return Bad("e_type", "not an executable");
+  if (header->e_phentsize != sizeof(typename Elf::Segment))
+    return Bad("e_phentsize", "not the size of a program header");
+  if (header->e_phnum == 0 || header->e_phnum > kMaxSegments)
+    return Bad("e_phnum",
+               absl::StrCat(header->e_phnum, " program headers, 1 to ", kMaxSegments, " can be"));
 
   ElfContents contents;
   contents.is_64 = sizeof(typename Elf::Header) == sizeof(Elf64_Ehdr);
   contents.entry = header->e_entry;
-  std::vector<Range> taken;
+  std::vector<Range>& taken = contents.segments;
   for (uint64_t i = 0; i < header->e_phnum; ++i) {
     auto offset = base::CheckedAdd<uint64_t>(header->e_phoff, i * sizeof(typename Elf::Segment));
     auto segment = offset ? ReadAt<typename Elf::Segment>(image, *offset) : std::nullopt;
     if (!segment) return Bad("e_phoff", "the program headers reach behind the end of the file");
-    if (segment->p_type != PT_LOAD) continue;
-    auto status = LoadSegment(memory, image, segment->p_offset, segment->p_paddr, segment->p_filesz, segment->p_memsz, &taken);
+    absl::Status status;
+    if (segment->p_type == PT_LOAD) {
+      status = LoadSegment(memory, image, segment->p_offset, segment->p_paddr, segment->p_filesz,
+                           segment->p_memsz, reserved, &taken);
+    } else if (segment->p_type == PT_NOTE) {
+      status = ReadNotes(image, segment->p_offset, segment->p_filesz, &contents.abi_version);
+    }
     if (!status.ok()) return status;
   }
   if (taken.empty()) return Bad("e_phnum", "nothing to load");
-  for (const Range& range : taken) contents.end = std::max(contents.end, range.end);
   bool entry_inside = std::any_of(taken.begin(), taken.end(), [&](const Range& range) {
     return contents.entry >= range.start && contents.entry < range.end;
   });
-  if (!entry_inside) return Bad("e_entry", absl::StrCat("0x", absl::Hex(contents.entry), " is in no loaded segment"));
+  if (!entry_inside)
+    return Bad("e_entry",
+               absl::StrCat("0x", absl::Hex(contents.entry), " is in no loaded segment"));
   contents.symbols = ReadSymbols<Elf>(image, *header);
   return contents;
 }
@@ -127,21 +177,30 @@ bool IsElf(std::span<const std::byte> image) {
   return ident && *ident == 0x464c457f;
 }
 
-absl::StatusOr<ElfContents> LoadElfSegments(GuestMemory& memory, std::span<const std::byte> image) {
+absl::StatusOr<ElfContents> LoadElfSegments(GuestMemory& memory, std::span<const std::byte> image,
+                                            const Range& reserved) {
   auto elf_class = ReadAt<uint8_t>(image, EI_CLASS), encoding = ReadAt<uint8_t>(image, EI_DATA);
   if (!elf_class || !encoding) return Bad("e_ident", "the file ends before the header does");
   if (*encoding != ELFDATA2LSB) return Bad("e_ident", "not little-endian");
-  if (*elf_class == ELFCLASS64) return Load<Elf64>(memory, image, EM_X86_64);
-  if (*elf_class == ELFCLASS32) return Load<Elf32>(memory, image, EM_386);
+  if (*elf_class == ELFCLASS64) return Load<Elf64>(memory, image, EM_X86_64, reserved);
+  if (*elf_class == ELFCLASS32) return Load<Elf32>(memory, image, EM_386, reserved);
   return Bad("e_ident", "neither 32 nor 64 bits");
 }
 
 absl::StatusOr<LoadedImage> LoadElf64(GuestMemory& memory, const ImageSpec& spec) {
-  auto contents = LoadElfSegments(memory, spec.kernel);
+  auto contents = LoadElfSegments(memory, spec.kernel, {0, kHighMemory});
   if (!contents.ok()) return contents.status();
-  if (!contents->is_64) return Bad("e_ident", "a 32-bit image without a Multiboot header cannot be started");
-  if (!spec.initrd.empty()) return absl::InvalidArgumentError("initrd: a plain ELF64 image takes none");
-  LoadedImage loaded{ImageKind::kElf64, LongModeEntry(contents->entry), std::move(contents->symbols)};
+  if (!contents->is_64)
+    return Bad("e_ident", "a 32-bit image without a Multiboot header cannot be started");
+  if (!spec.initrd.empty())
+    return absl::InvalidArgumentError("initrd: a plain ELF64 image takes none");
+  if (contents->entry >= kIdentityMapped)
+    return Bad("e_entry", "above the 4 GiB that are mapped at entry");
+  auto status = WriteBootTables(memory);
+  if (status.ok()) status = WriteCommandLine(memory, spec.command_line);
+  if (!status.ok()) return status;
+  LoadedImage loaded{ImageKind::kElf64, LongModeEntry(contents->entry),
+                     std::move(contents->symbols), contents->abi_version};
   // RDI: the command line; RSI: the size of RAM below the hole; RDX: how many vCPUs there are.
   loaded.boot_registers.gpr[x86::kRdi] = kBootCommandLine;
   loaded.boot_registers.gpr[x86::kRsi] = memory.regions()[0].size;

@@ -18,19 +18,30 @@ absl::StatusOr<LoadedImage> LoadBzImage(GuestMemory& memory, const ImageSpec& sp
 
 // The offset of the Multiboot header, if there is one.
 std::optional<uint64_t> FindMultiboot(std::span<const std::byte> image);
-absl::StatusOr<LoadedImage> LoadMultiboot(GuestMemory& memory, const ImageSpec& spec, uint64_t header_offset);
+absl::StatusOr<LoadedImage> LoadMultiboot(GuestMemory& memory, const ImageSpec& spec,
+                                          uint64_t header_offset);
 
 bool IsElf(std::span<const std::byte> image);
 absl::StatusOr<LoadedImage> LoadElf64(GuestMemory& memory, const ImageSpec& spec);
 
-// What an ELF file asks to be put into memory, and its symbols.
+// Guest-physical addresses [start, end).
+struct Range {
+  uint64_t start, end;
+
+  bool Overlaps(const Range& other) const { return start < other.end && other.start < end; }
+};
+
+// What an ELF file asks to be put into memory, its symbols, and the version of our ABI that its
+// note asks for.
 struct ElfContents {
   bool is_64 = false;
   uint64_t entry = 0;
+  std::vector<Range> segments;  // disjoint, at least one
   std::vector<Symbol> symbols;
-  uint64_t end = 0;  // of the highest segment
+  std::optional<uint32_t> abi_version;
 };
-// Copies all PT_LOAD segments to their physical addresses.
-absl::StatusOr<ElfContents> LoadElfSegments(GuestMemory& memory, std::span<const std::byte> image);
+// Copies all PT_LOAD segments to their physical addresses. reserved: where none may lie.
+absl::StatusOr<ElfContents> LoadElfSegments(GuestMemory& memory, std::span<const std::byte> image,
+                                            const Range& reserved);
 
 }  // namespace trapline::machine

@@ -9,18 +9,17 @@
 namespace trapline::machine {
 
 absl::StatusOr<LoadedImage> LoadImage(GuestMemory& memory, const ImageSpec& spec) {
-  if (memory.size() < 2 * kHighMemory) return absl::InvalidArgumentError("memory: too small to boot anything");
-  auto status = WriteCommandLine(memory, spec.command_line);
-  if (status.ok()) status = WriteBootTables(memory);
-  if (!status.ok()) return status;
+  if (memory.size() < 2 * kHighMemory)
+    return absl::InvalidArgumentError("memory: too small to boot anything");
+  if (auto status = CheckCommandLine(spec.command_line); !status.ok()) return status;
   AcpiTables tables = BuildAcpiTables(spec.vcpus, kAcpiTables);
-  status = memory.Write(kAcpiTables, tables.bytes);
-  if (!status.ok()) return status;
+  if (auto status = memory.Write(kAcpiTables, tables.bytes); !status.ok()) return status;
 
   if (IsBzImage(spec.kernel)) return LoadBzImage(memory, spec, tables.rsdp);
   if (auto offset = FindMultiboot(spec.kernel)) return LoadMultiboot(memory, spec, *offset);
   if (IsElf(spec.kernel)) return LoadElf64(memory, spec);
-  return absl::InvalidArgumentError("kernel: neither a bzImage, nor an ELF file, nor a Multiboot image");
+  return absl::InvalidArgumentError(
+      "kernel: neither a bzImage, nor an ELF file, nor a Multiboot image");
 }
 
 }  // namespace trapline::machine

@@ -37,12 +37,15 @@ struct LoadedImage {
   ImageKind kind;
   x86::Registers boot_registers;  // of the boot processor
   std::vector<Symbol> symbols;    // sorted by address; empty if the image has none
+  // What the image's ELF note of owner "Trapline" says, if it has one: it was written for our
+  // paravirtual ABI (core/guest/abi.h).
+  std::optional<uint32_t> abi_version;
 };
 
-// Puts a bzImage (64-bit boot protocol), a Multiboot 1 image or an ELF64 into clean memory, with its command line, initrd, boot structures
-// and ACPI tables. Everything in the image is untrusted.
-// INVALID_ARGUMENT: the message names the header field that is wrong.
-// Thread-safe for distinct memories.
+// Puts a bzImage (64-bit boot protocol), a Multiboot 1 image or an ELF64 into clean memory, with
+// its command line, initrd, boot structures and ACPI tables. Everything in the image is untrusted.
+// INVALID_ARGUMENT: the message names the header field that is wrong; it begins with "initrd:" or
+// "command line:" where those do not fit. Thread-safe for distinct memories.
 absl::StatusOr<LoadedImage> LoadImage(GuestMemory& memory, const ImageSpec& spec);
 
 }  // namespace trapline::machine

@@ -21,7 +21,8 @@ constexpr uint64_t kPageMask = 4095;
 
 absl::StatusOr<std::unique_ptr<GuestMemory>> GuestMemory::Create(uint64_t size) {
   if (size == 0 || size > kMaxRam || (size & kPageMask)) {
-    return absl::InvalidArgumentError(absl::StrCat("memory of ", size, " bytes: it must be a multiple of 4096, at most ", kMaxRam));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "memory of ", size, " bytes: it must be a multiple of 4096, at most ", kMaxRam));
   }
   auto memory = std::unique_ptr<GuestMemory>(new GuestMemory);
   memory->size_ = size;
@@ -29,7 +30,8 @@ absl::StatusOr<std::unique_ptr<GuestMemory>> GuestMemory::Create(uint64_t size) 
   if (!memory->fd_.valid() || ftruncate(memory->fd_.get(), static_cast<off_t>(size)) != 0) {
     return absl::ResourceExhaustedError(absl::StrCat("guest memory: ", strerror(errno)));
   }
-  void* base = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memory->fd_.get(), 0);
+  void* base =
+      mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memory->fd_.get(), 0);
   if (base == MAP_FAILED) {
     return absl::ResourceExhaustedError(absl::StrCat("guest memory: ", strerror(errno)));
   }
@@ -56,7 +58,8 @@ std::byte* GuestMemory::Find(uint64_t gpa, uint64_t size) const {
 absl::Status GuestMemory::Read(uint64_t gpa, std::span<std::byte> bytes) const {
   const std::byte* host = Find(gpa, bytes.size());
   if (!host) {
-    return absl::OutOfRangeError(absl::StrCat("0x", absl::Hex(gpa), " + ", bytes.size(), " bytes is not RAM"));
+    return absl::OutOfRangeError(
+        absl::StrCat("0x", absl::Hex(gpa), " + ", bytes.size(), " bytes is not RAM"));
   }
   std::memcpy(bytes.data(), host, bytes.size());
   return absl::OkStatus();
@@ -65,14 +68,16 @@ absl::Status GuestMemory::Read(uint64_t gpa, std::span<std::byte> bytes) const {
 absl::Status GuestMemory::Write(uint64_t gpa, std::span<const std::byte> bytes) {
   std::byte* host = Find(gpa, bytes.size());
   if (!host) {
-    return absl::OutOfRangeError(absl::StrCat("0x", absl::Hex(gpa), " + ", bytes.size(), " bytes is not RAM"));
+    return absl::OutOfRangeError(
+        absl::StrCat("0x", absl::Hex(gpa), " + ", bytes.size(), " bytes is not RAM"));
   }
   std::memcpy(host, bytes.data(), bytes.size());
   return absl::OkStatus();
 }
 
 absl::Status GuestMemory::Clear() {
-  if (fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size_)) != 0) {
+  if (fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                static_cast<off_t>(size_)) != 0) {
     return absl::InternalError(absl::StrCat("clearing guest memory: ", strerror(errno)));
   }
   return absl::OkStatus();

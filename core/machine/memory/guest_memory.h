@@ -29,7 +29,8 @@ struct RamRegion {
 // Thread-safe as far as memory itself is: the guest may change any byte at any time.
 class GuestMemory {
  public:
-  // size: a multiple of 4 KiB, at most kMaxRam. INVALID_ARGUMENT for other sizes, RESOURCE_EXHAUSTED where the host has no room.
+  // size: a multiple of 4 KiB, at most kMaxRam. INVALID_ARGUMENT for other sizes,
+  // RESOURCE_EXHAUSTED where the host has no room.
   static absl::StatusOr<std::unique_ptr<GuestMemory>> Create(uint64_t size);
   ~GuestMemory();
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where everything is on the board: ports, interrupt lines, memory-mapped devices. The ACPI tables say the same to the guest.
+// Where everything is on the board: ports, interrupt lines, memory-mapped devices. The ACPI tables
+// say the same to the guest.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +17,13 @@ constexpr uint16_t kRtc = 0x70, kRtcPorts = 2;
 constexpr uint16_t kSystemControlA = 0x92;  // A20, fast reset
 constexpr uint16_t kDebugExit = 0xf4, kDebugExitPorts = 4;
 constexpr uint16_t kCom1 = 0x3f8, kUartPorts = 8;
+constexpr uint16_t kFirmwareSelector = 0x510, kFirmwareData = 0x511;
 constexpr uint16_t kPciAddress = 0xcf8;  // there is no PCI; guests look all the same
 constexpr uint16_t kResetControl = 0xcf9;
 constexpr uint16_t kPm1Event = 0x600, kPm1Control = 0x604, kPmTimer = 0x608, kPmPorts = 12;
 
 // Interrupt lines: global system interrupts of the I/O APIC; below 16 also lines of the PIC.
-constexpr uint8_t kTimerLine = 0;       // pin 2 of the I/O APIC
+constexpr uint8_t kTimerLine = 0;  // pin 2 of the I/O APIC
 constexpr uint8_t kTimerIoApicPin = 2;
 constexpr uint8_t kCom1Line = 4;
 constexpr uint8_t kRtcLine = 8;

@@ -18,7 +18,8 @@ bool In(uint64_t address, uint64_t start, uint64_t size) { return address - star
 
 }  // namespace
 
-Platform::Platform(uint32_t vcpus, base::VmClock& clock, PlatformObserver observer)
+Platform::Platform(uint32_t vcpus, base::VmClock& clock, PlatformObserver observer,
+                   uint64_t memory_bytes)
     : clock_(clock),
       observer_(std::move(observer)),
       timers_(clock),
@@ -27,7 +28,10 @@ Platform::Platform(uint32_t vcpus, base::VmClock& clock, PlatformObserver observ
       pit_(clock, timers_, [this](bool high) { SetLine(layout::kTimerLine, high); }),
       uart_([this](bool high) { SetLine(layout::kCom1Line, high); },
             [this](std::string_view bytes) { observer_.on_console_output(bytes); }),
-      pm_(clock, [this](bool high) { SetLine(layout::kSciLine, high); }, [this] { observer_.on_power_off(); }) {
+      pm_(
+          clock, [this](bool high) { SetLine(layout::kSciLine, high); },
+          [this] { observer_.on_power_off(); }),
+      firmware_config_(vcpus, memory_bytes) {
   for (uint32_t i = 0; i < vcpus; ++i) {
     LocalApicHost host;
     host.on_attention = [this, i] { observer_.on_attention(i); };
@@ -50,6 +54,7 @@ void Platform::Reset() {
   rtc_.Reset();
   uart_.Reset();
   pm_.Reset();
+  firmware_config_.Reset();
 }
 
 void Platform::SetLine(uint8_t line, bool high) {
@@ -61,13 +66,22 @@ void Platform::SetLine(uint8_t line, bool high) {
 
 void Platform::DeliverTo(uint32_t vcpu, const InterruptMessage& message) {
   switch (message.mode) {
-    case DeliveryMode::kInit: observer_.on_init(vcpu); return;
-    case DeliveryMode::kStartup: observer_.on_startup(vcpu, message.vector); return;
+    case DeliveryMode::kInit:
+      observer_.on_init(vcpu);
+      return;
+    case DeliveryMode::kStartup:
+      observer_.on_startup(vcpu, message.vector);
+      return;
     case DeliveryMode::kFixed:
     case DeliveryMode::kLowestPriority:
-    case DeliveryMode::kNmi: apics_[vcpu]->Accept(message); return;
-    case DeliveryMode::kExtInt: observer_.on_attention(vcpu); return;
-    case DeliveryMode::kSmi: return;  // there is no system-management mode
+    case DeliveryMode::kNmi:
+      apics_[vcpu]->Accept(message);
+      return;
+    case DeliveryMode::kExtInt:
+      observer_.on_attention(vcpu);
+      return;
+    case DeliveryMode::kSmi:
+      return;  // there is no system-management mode
   }
 }
 
@@ -116,7 +130,8 @@ std::optional<uint8_t> Platform::AcknowledgeInterrupt(uint32_t vcpu) {
 // ---- Ports ----
 
 uint32_t Platform::ReadPort(uint32_t, uint16_t port, unsigned size) {
-  if (In(port, layout::kPm1Event, layout::kPmPorts)) return pm_.Read(port - layout::kPm1Event, size);
+  if (In(port, layout::kPm1Event, layout::kPmPorts))
+    return pm_.Read(port - layout::kPm1Event, size);
   uint32_t value = 0;
   for (unsigned i = 0; i < size; ++i) {
     value |= static_cast<uint32_t>(ReadPortByte(static_cast<uint16_t>(port + i))) << (8 * i);
@@ -133,6 +148,9 @@ void Platform::WritePort(uint32_t, uint16_t port, unsigned size, uint32_t value)
     observer_.on_debug_exit(value);
     return;
   }
+  // The selector is one word, whose upper byte would fall on the data port.
+  if (port == layout::kFirmwareSelector)
+    return firmware_config_.Select(static_cast<uint16_t>(value));
   // The reset register lies inside the PCI address register, which is written as a double word.
   if (In(port, layout::kPciAddress, 4) && size == 4) return;
   for (unsigned i = 0; i < size; ++i) {
@@ -142,39 +160,54 @@ void Platform::WritePort(uint32_t, uint16_t port, unsigned size, uint32_t value)
 
 uint8_t Platform::ReadPortByte(uint16_t port) {
   if (In(port, layout::kCom1, layout::kUartPorts)) return uart_.Read(port - layout::kCom1);
-  if (In(port, layout::kPicMaster, layout::kPicPorts)) return pic_.Read(false, port - layout::kPicMaster);
-  if (In(port, layout::kPicSlave, layout::kPicPorts)) return pic_.Read(true, port - layout::kPicSlave);
+  if (In(port, layout::kPicMaster, layout::kPicPorts))
+    return pic_.Read(false, port - layout::kPicMaster);
+  if (In(port, layout::kPicSlave, layout::kPicPorts))
+    return pic_.Read(true, port - layout::kPicSlave);
   if (In(port, layout::kPit, layout::kPitPorts)) return pit_.Read(port - layout::kPit);
   if (In(port, layout::kRtc, layout::kRtcPorts)) return rtc_.Read(port - layout::kRtc);
   switch (port) {
-    case layout::kSystemControlB: return pit_.ReadControlB();
-    case layout::kSystemControlA: return kA20;
-    case layout::kElcr: return pic_.ReadElcr(false);
-    case layout::kElcr + 1: return pic_.ReadElcr(true);
-    default: return 0xff;  // nobody answers
+    case layout::kSystemControlB:
+      return pit_.ReadControlB();
+    case layout::kSystemControlA:
+      return kA20;
+    case layout::kFirmwareData:
+      return firmware_config_.ReadData();
+    case layout::kElcr:
+      return pic_.ReadElcr(false);
+    case layout::kElcr + 1:
+      return pic_.ReadElcr(true);
+    default:
+      return 0xff;  // nobody answers
   }
 }
 
 void Platform::WritePortByte(uint16_t port, uint8_t value) {
   if (In(port, layout::kCom1, layout::kUartPorts)) return uart_.Write(port - layout::kCom1, value);
-  if (In(port, layout::kPicMaster, layout::kPicPorts)) return pic_.Write(false, port - layout::kPicMaster, value);
-  if (In(port, layout::kPicSlave, layout::kPicPorts)) return pic_.Write(true, port - layout::kPicSlave, value);
+  if (In(port, layout::kPicMaster, layout::kPicPorts))
+    return pic_.Write(false, port - layout::kPicMaster, value);
+  if (In(port, layout::kPicSlave, layout::kPicPorts))
+    return pic_.Write(true, port - layout::kPicSlave, value);
   if (In(port, layout::kPit, layout::kPitPorts)) return pit_.Write(port - layout::kPit, value);
   if (In(port, layout::kRtc, layout::kRtcPorts)) return rtc_.Write(port - layout::kRtc, value);
   switch (port) {
-    case layout::kSystemControlB: return pit_.WriteControlB(value);
+    case layout::kSystemControlB:
+      return pit_.WriteControlB(value);
     case layout::kSystemControlA:
       if (value & kFastReset) observer_.on_reset("port 0x92");
       return;
-    case layout::kElcr: return pic_.WriteElcr(false, value);
-    case layout::kElcr + 1: return pic_.WriteElcr(true, value);
+    case layout::kElcr:
+      return pic_.WriteElcr(false, value);
+    case layout::kElcr + 1:
+      return pic_.WriteElcr(true, value);
     case layout::kKeyboardCommand:
       if (value == kPulseReset) observer_.on_reset("the keyboard controller");
       return;
     case layout::kResetControl:
       if (value & kResetControlGo) observer_.on_reset("port 0xcf9");
       return;
-    default: return;
+    default:
+      return;
   }
 }
 
@@ -192,7 +225,8 @@ uint64_t Platform::ReadMmio(uint32_t vcpu, uint64_t gpa, unsigned size) {
 
 void Platform::WriteMmio(uint32_t vcpu, uint64_t gpa, unsigned, uint64_t value) {
   if (In(gpa, layout::kLocalApicBase, layout::kLocalApicSize) && apics_[vcpu]->PageEnabled()) {
-    apics_[vcpu]->WritePage(static_cast<uint32_t>(gpa - layout::kLocalApicBase), static_cast<uint32_t>(value));
+    apics_[vcpu]->WritePage(static_cast<uint32_t>(gpa - layout::kLocalApicBase),
+                            static_cast<uint32_t>(value));
   } else if (In(gpa, layout::kIoApicBase, layout::kIoApicSize)) {
     io_apic_.Write(static_cast<uint32_t>(gpa - layout::kIoApicBase), static_cast<uint32_t>(value));
   }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The board: a PC without PCI, made of the devices, buses and interrupt controllers of core/machine.
+// The board: a PC without PCI, made of the devices, buses and interrupt controllers of
+// core/machine.
 //
-// Lock order: a device's own lock, then the PIC's or the I/O APIC's. No lock is held while an observer's function is called, but for
-// on_attention, which must not come back here.
+// Lock order: a device's own lock, then the PIC's or the I/O APIC's. No lock is held while an
+// observer's function is called, but for on_attention, which must not come back here.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,7 @@
 
 #include "core/base/vm_clock.h"
 #include "core/machine/devices/acpi_pm.h"
+#include "core/machine/devices/firmware_config.h"
 #include "core/machine/devices/pit.h"
 #include "core/machine/devices/rtc.h"
 #include "core/machine/devices/uart.h"
@@ -28,7 +30,8 @@ namespace trapline::machine {
 
 // What the board tells the VM. Called from vCPU threads and the timer thread.
 struct PlatformObserver {
-  std::function<void(uint32_t vcpu)> on_attention;  // an interrupt or NMI waits for it; cheap, any lock may be held
+  std::function<void(uint32_t vcpu)>
+      on_attention;  // an interrupt or NMI waits for it; cheap, any lock may be held
   std::function<void(uint32_t vcpu)> on_init;
   std::function<void(uint32_t vcpu, uint8_t vector)> on_startup;
   std::function<void(std::string_view by)> on_reset;  // the guest asks for a reset; by what
@@ -40,7 +43,9 @@ struct PlatformObserver {
 // Thread-safe; calls with a vCPU come from that vCPU's thread.
 class Platform {
  public:
-  Platform(uint32_t vcpus, base::VmClock& clock, PlatformObserver observer);
+  // memory_bytes: what guests that ask are told.
+  Platform(uint32_t vcpus, base::VmClock& clock, PlatformObserver observer,
+           uint64_t memory_bytes = 0);
   ~Platform();
 
   // Power-on state; while no vCPU runs.
@@ -53,15 +58,21 @@ class Platform {
   void WritePort(uint32_t vcpu, uint16_t port, unsigned size, uint32_t value);
   uint64_t ReadMmio(uint32_t vcpu, uint64_t gpa, unsigned size);
   void WriteMmio(uint32_t vcpu, uint64_t gpa, unsigned size, uint64_t value);
-  bool ReadMsr(uint32_t vcpu, uint32_t index, uint64_t* value) { return apics_[vcpu]->ReadMsr(index, value); }
-  bool WriteMsr(uint32_t vcpu, uint32_t index, uint64_t value) { return apics_[vcpu]->WriteMsr(index, value); }
+  bool ReadMsr(uint32_t vcpu, uint32_t index, uint64_t* value) {
+    return apics_[vcpu]->ReadMsr(index, value);
+  }
+  bool WriteMsr(uint32_t vcpu, uint32_t index, uint64_t value) {
+    return apics_[vcpu]->WriteMsr(index, value);
+  }
 
   // --- Interrupts of a vCPU ---
   bool InterruptPending(uint32_t vcpu) const;
   std::optional<uint8_t> AcknowledgeInterrupt(uint32_t vcpu);
   bool TakeNmi(uint32_t vcpu) { return apics_[vcpu]->TakeNmi(); }
   uint8_t ReadTaskPriority(uint32_t vcpu) const { return apics_[vcpu]->ReadTaskPriority(); }
-  void WriteTaskPriority(uint32_t vcpu, uint8_t priority) { apics_[vcpu]->WriteTaskPriority(priority); }
+  void WriteTaskPriority(uint32_t vcpu, uint8_t priority) {
+    apics_[vcpu]->WriteTaskPriority(priority);
+  }
   // True if something would end this vCPU's HLT.
   bool HasWork(uint32_t vcpu) const { return InterruptPending(vcpu) || apics_[vcpu]->NmiPending(); }
   // The vCPU was reset by INIT.
@@ -93,6 +104,7 @@ class Platform {
   Rtc rtc_;
   Uart uart_;
   AcpiPm pm_;
+  FirmwareConfig firmware_config_;
 };
 
 }  // namespace trapline::machine

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Deadlines in guest time, and the thread that keeps them.
 //
-// All timers of a VM share one thread, which sleeps until the earliest deadline. Guest time stands still while the VM is paused
-// (base::VmClock), and so do the timers; whoever starts the clock again calls Rearm.
+// All timers of a VM share one thread, which sleeps until the earliest deadline. Guest time stands
+// still while the VM is paused (base::VmClock), and so do the timers; whoever starts the clock
+// again calls Rearm.
 #pragma once
 
 #include <cstdint>
@@ -24,9 +25,11 @@ class TimerQueue {
   explicit TimerQueue(base::VmClock& clock);
   ~TimerQueue();
 
-  // Makes a timer that calls fire on the queue's thread, with no lock held, when its deadline has come.
+  // Makes a timer that calls fire on the queue's thread, with no lock held, when its deadline has
+  // come.
   Id Add(std::function<void()> fire);
-  // Sets its deadline, in ticks of the clock; one in the past fires at once. Replaces the one before.
+  // Sets its deadline, in ticks of the clock; one in the past fires at once. Replaces the one
+  // before.
   void Arm(Id id, uint64_t deadline);
   void Disarm(Id id);
   // Looks at the clock again, since it was started or stopped.

@@ -20,7 +20,8 @@ bool Bind(const Instruction& instruction, Op& op) {
     case ZYDIS_ISA_SET_SSE:
     case ZYDIS_ISA_SET_SSE2:
     case ZYDIS_ISA_SET_SSE2MMX:
-      return BindVectorMove(instruction, op) || BindVector(instruction, op) || BindFull(instruction, op);
+      return BindVectorMove(instruction, op) || BindVector(instruction, op) ||
+             BindFull(instruction, op);
     default:
       return false;
   }

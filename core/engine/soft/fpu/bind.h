@@ -16,7 +16,8 @@ bool BindVector(const Instruction& instruction, Op& op);
 // x87 and MMX.
 bool BindFull(const Instruction& instruction, Op& op);
 
-// #UD or #NM where the control registers forbid the instruction (SDM volume 3, tables 2-2 and 13-1).
+// #UD or #NM where the control registers forbid the instruction (SDM volume 3, tables 2-2 and
+// 13-1).
 inline void CheckX87(const Cpu& cpu) {
   if (cpu.cr0 & (x86::cr0::kEm | x86::cr0::kTs)) Raise(x86::Vector::kDeviceNotAvailable);
 }

@@ -32,8 +32,8 @@ struct alignas(16) FpuState {
   Xmm xmm[16] = {};
   uint8_t rest[96] = {};
 
-  // What every MMX instruction but EMMS does besides its work: TOP is zero and all registers are in use. st[] then lies as the
-  // MMX registers do.
+  // What every MMX instruction but EMMS does besides its work: TOP is zero and all registers are in
+  // use. st[] then lies as the MMX registers do.
   void EnterMmx() {
     status &= 0xc7ff;
     tags = 0xff;

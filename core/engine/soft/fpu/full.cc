@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // x87 and MMX, by the host with the whole state loaded (host_code.h).
 //
-// The guest's own control word is in force while its instruction runs, so an unmasked exception only leaves ES set in the status word; the
-// next waiting instruction finds that here, before the host could.
+// The guest's own control word is in force while its instruction runs, so an unmasked exception
+// only leaves ES set in the status word; the next waiting instruction finds that here, before the
+// host could.
 #include <array>
 
 #include "core/engine/soft/fpu/bind.h"
@@ -16,7 +17,15 @@ constexpr size_t kLargestOperand = 128;  // FNSAVE's 108 bytes
 
 // What an Op needs beyond its common fields, packed into imm.
 enum Trait : uint64_t {
-  kReads = 1, kWrites = 2, kWaits = 4, kMmx = 8, kSse = 16, kControl = 32, kSetsFlags = 64, kToGeneral = 128, kFromGeneral = 256,
+  kReads = 1,
+  kWrites = 2,
+  kWaits = 4,
+  kMmx = 8,
+  kSse = 16,
+  kControl = 32,
+  kSetsFlags = 64,
+  kToGeneral = 128,
+  kFromGeneral = 256,
   kWide = 512,  // the general register is of 64 bits
 };
 constexpr unsigned kOpcodeShift = 16;  // the x87 opcode above the traits
@@ -71,9 +80,15 @@ const Op* Run(Cpu& cpu, const Op* op) {
 
 bool WaitsNot(ZydisMnemonic mnemonic) {
   switch (mnemonic) {
-    case ZYDIS_MNEMONIC_FNINIT: case ZYDIS_MNEMONIC_FNCLEX: case ZYDIS_MNEMONIC_FNSTSW: case ZYDIS_MNEMONIC_FNSTCW:
-    case ZYDIS_MNEMONIC_FNSTENV: case ZYDIS_MNEMONIC_FNSAVE: return true;
-    default: return false;
+    case ZYDIS_MNEMONIC_FNINIT:
+    case ZYDIS_MNEMONIC_FNCLEX:
+    case ZYDIS_MNEMONIC_FNSTSW:
+    case ZYDIS_MNEMONIC_FNSTCW:
+    case ZYDIS_MNEMONIC_FNSTENV:
+    case ZYDIS_MNEMONIC_FNSAVE:
+      return true;
+    default:
+      return false;
   }
 }
 // MOVD and MOVQ from an MMX register to a general one.
@@ -94,8 +109,12 @@ bool BindMmxToGeneral(const Instruction& in, Op& op) {
 
 bool IsControl(ZydisMnemonic mnemonic) {
   switch (mnemonic) {
-    case ZYDIS_MNEMONIC_FLDCW: case ZYDIS_MNEMONIC_FLDENV: case ZYDIS_MNEMONIC_FRSTOR: return true;
-    default: return WaitsNot(mnemonic);
+    case ZYDIS_MNEMONIC_FLDCW:
+    case ZYDIS_MNEMONIC_FLDENV:
+    case ZYDIS_MNEMONIC_FRSTOR:
+      return true;
+    default:
+      return WaitsNot(mnemonic);
   }
 }
 
@@ -110,17 +129,22 @@ bool BindFull(const Instruction& in, Op& op) {
     // SSE's own MMX instructions need no OSFXSR unless an XMM register takes part.
     bool xmm = false;
     for (unsigned i = 0; i < in.operands.size(); ++i) {
-      xmm = xmm || (in.IsRegister(i) && ZydisRegisterGetClass(in.operands[i].reg.value) == ZYDIS_REGCLASS_XMM);
+      xmm = xmm || (in.IsRegister(i) &&
+                    ZydisRegisterGetClass(in.operands[i].reg.value) == ZYDIS_REGCLASS_XMM);
     }
     traits |= xmm ? kSse : kMmx;
   }
   if (!x87 || !WaitsNot(in.mnemonic())) traits |= kWaits;
   if (x87 && IsControl(in.mnemonic())) traits |= kControl;
   switch (in.mnemonic()) {
-    case ZYDIS_MNEMONIC_FCOMI: case ZYDIS_MNEMONIC_FCOMIP: case ZYDIS_MNEMONIC_FUCOMI: case ZYDIS_MNEMONIC_FUCOMIP:
+    case ZYDIS_MNEMONIC_FCOMI:
+    case ZYDIS_MNEMONIC_FCOMIP:
+    case ZYDIS_MNEMONIC_FUCOMI:
+    case ZYDIS_MNEMONIC_FUCOMIP:
       traits |= kSetsFlags;
       break;
-    default: break;
+    default:
+      break;
   }
 
   Reencoding form{.reg = in.info.raw.modrm.reg, .rm = in.info.raw.modrm.rm, .memory = false};
@@ -151,12 +175,14 @@ bool BindFull(const Instruction& in, Op& op) {
       form.memory = true;
     }
   }
-  if (traits & kToGeneral && in.IsRegister(0) && ZydisRegisterGetClass(in.operands[0].reg.value) == ZYDIS_REGCLASS_GPR64) {
+  if (traits & kToGeneral && in.IsRegister(0) &&
+      ZydisRegisterGetClass(in.operands[0].reg.value) == ZYDIS_REGCLASS_GPR64) {
     traits |= kWide;
   }
   op.aux = reinterpret_cast<const void*>(FullCodeFor(Reencode(in.info, form)));
   op.imm = traits | static_cast<uint64_t>((in.info.opcode & 7) << 8 | in.info.raw.modrm.mod << 6 |
-                                          in.info.raw.modrm.reg << 3 | in.info.raw.modrm.rm) << kOpcodeShift;
+                                          in.info.raw.modrm.reg << 3 | in.info.raw.modrm.rm)
+                        << kOpcodeShift;
   op.run = Run;
   return op.aux != nullptr;
 }

@@ -16,9 +16,12 @@ namespace {
 using Code = std::vector<uint8_t>;
 
 void Append(Code& code, std::initializer_list<uint8_t> bytes) { code.insert(code.end(), bytes); }
-void Append(Code& code, std::span<const uint8_t> bytes) { code.insert(code.end(), bytes.begin(), bytes.end()); }
+void Append(Code& code, std::span<const uint8_t> bytes) {
+  code.insert(code.end(), bytes.begin(), bytes.end());
+}
 
-// Code memory for the process's life; what the guest can make of instructions is bounded, and so is this.
+// Code memory for the process's life; what the guest can make of instructions is bounded, and so is
+// this.
 class CodeMemory {
  public:
   static constexpr size_t kSize = 8 << 20;
@@ -60,21 +63,24 @@ CodeMemory& Memory() {
 }
 
 // push imm32 1f80; ldmxcsr [rsp]; pop rcx: the MXCSR that the ABI promises.
-void AppendHostMxcsr(Code& code) { Append(code, {0x68, 0x80, 0x1f, 0x00, 0x00, 0x0f, 0xae, 0x14, 0x24, 0x59}); }
+void AppendHostMxcsr(Code& code) {
+  Append(code, {0x68, 0x80, 0x1f, 0x00, 0x00, 0x0f, 0xae, 0x14, 0x24, 0x59});
+}
 
 }  // namespace
 
 // rdi destination, rsi source, rdx mxcsr, rcx guest RAX. Returns rax and rdx.
-VectorCode VectorCodeFor(std::span<const uint8_t> instruction, bool source_in_register, bool uses_mxcsr) {
+VectorCode VectorCodeFor(std::span<const uint8_t> instruction, bool source_in_register,
+                         bool uses_mxcsr) {
   Code code;
-  Append(code, {0x48, 0x89, 0xc8});                               // mov rax, rcx
-  Append(code, {0x0f, 0x10, 0x07});                               // movups xmm0, [rdi]
-  if (source_in_register) Append(code, {0x0f, 0x10, 0x0e});       // movups xmm1, [rsi]
-  if (uses_mxcsr) Append(code, {0x0f, 0xae, 0x12});               // ldmxcsr [rdx]
+  Append(code, {0x48, 0x89, 0xc8});                          // mov rax, rcx
+  Append(code, {0x0f, 0x10, 0x07});                          // movups xmm0, [rdi]
+  if (source_in_register) Append(code, {0x0f, 0x10, 0x0e});  // movups xmm1, [rsi]
+  if (uses_mxcsr) Append(code, {0x0f, 0xae, 0x12});          // ldmxcsr [rdx]
   Append(code, instruction);
-  if (uses_mxcsr) Append(code, {0x0f, 0xae, 0x1a});               // stmxcsr [rdx]
-  Append(code, {0x9c, 0x5a});                                     // pushfq; pop rdx
-  Append(code, {0x0f, 0x11, 0x07});                               // movups [rdi], xmm0
+  if (uses_mxcsr) Append(code, {0x0f, 0xae, 0x1a});  // stmxcsr [rdx]
+  Append(code, {0x9c, 0x5a});                        // pushfq; pop rdx
+  Append(code, {0x0f, 0x11, 0x07});                  // movups [rdi], xmm0
   if (uses_mxcsr) AppendHostMxcsr(code);
   Append(code, {0xc3});
   return reinterpret_cast<VectorCode>(Memory().Find(code));

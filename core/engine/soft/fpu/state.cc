@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Instructions on the floating-point state itself: FXSAVE FXRSTOR LDMXCSR STMXCSR FNSTSW FNSTCW FWAIT, MASKMOVQ and MASKMOVDQU.
+// Instructions on the floating-point state itself: FXSAVE FXRSTOR LDMXCSR STMXCSR FNSTSW FNSTCW
+// FWAIT, MASKMOVQ and MASKMOVDQU.
 #include "core/engine/soft/fpu/bind.h"
 
 namespace trapline::engine::soft {
 namespace {
 
 constexpr uint32_t kMxcsrMask = 0xffff;
-constexpr size_t kLegacyXmm = 8;      // outside 64-bit mode there are eight
+constexpr size_t kLegacyXmm = 8;  // outside 64-bit mode there are eight
 constexpr size_t kXmmOffset = 160, kSavedBytes = 416;
 
 const Op* Fxsave(Cpu& cpu, const Op* op) {
@@ -93,18 +94,35 @@ const Op* MaskedStore(Cpu& cpu, const Op* op) {
 
 bool BindFpuState(const Instruction& in, Op& op) {
   switch (in.mnemonic()) {
-    case ZYDIS_MNEMONIC_FXSAVE: case ZYDIS_MNEMONIC_FXSAVE64: op.run = Fxsave; return true;
-    case ZYDIS_MNEMONIC_FXRSTOR: case ZYDIS_MNEMONIC_FXRSTOR64: op.run = Fxrstor; return true;
-    case ZYDIS_MNEMONIC_LDMXCSR: op.run = Ldmxcsr; return true;
-    case ZYDIS_MNEMONIC_STMXCSR: op.run = Stmxcsr; return true;
-    case ZYDIS_MNEMONIC_FWAIT: op.run = Wait; return true;
-    case ZYDIS_MNEMONIC_MASKMOVQ: op.run = MaskedStore<true>; return true;
-    case ZYDIS_MNEMONIC_MASKMOVDQU: op.run = MaskedStore<false>; return true;
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+      op.run = Fxsave;
+      return true;
+    case ZYDIS_MNEMONIC_FXRSTOR:
+    case ZYDIS_MNEMONIC_FXRSTOR64:
+      op.run = Fxrstor;
+      return true;
+    case ZYDIS_MNEMONIC_LDMXCSR:
+      op.run = Ldmxcsr;
+      return true;
+    case ZYDIS_MNEMONIC_STMXCSR:
+      op.run = Stmxcsr;
+      return true;
+    case ZYDIS_MNEMONIC_FWAIT:
+      op.run = Wait;
+      return true;
+    case ZYDIS_MNEMONIC_MASKMOVQ:
+      op.run = MaskedStore<true>;
+      return true;
+    case ZYDIS_MNEMONIC_MASKMOVDQU:
+      op.run = MaskedStore<false>;
+      return true;
     case ZYDIS_MNEMONIC_FNSTSW:
       if (op.flags & kOpMemory) return false;
       op.run = StoreStatusAx;
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 

@@ -10,7 +10,8 @@ namespace {
 constexpr uint32_t kExceptionFlags = 0x3f, kExceptionMasks = 0x1f80, kMaskShift = 7;
 constexpr uint32_t kBeforeComputing = 0x07;  // invalid, denormal, divide by zero
 
-// Puts the flags that an operation raised into MXCSR; #XM if one of them is not masked, and then nothing else may change.
+// Puts the flags that an operation raised into MXCSR; #XM if one of them is not masked, and then
+// nothing else may change.
 void Account(Cpu& cpu, uint32_t raised) {
   uint32_t& mxcsr = cpu.fpu.mxcsr;
   uint32_t unmasked = raised & ~(mxcsr >> kMaskShift) & kExceptionFlags;
@@ -88,12 +89,16 @@ const Op* ShiftByImmediate(Cpu& cpu, const Op* op) {
 }
 
 ZydisRegisterClass ClassOf(const Instruction& in, unsigned i) {
-  return in.IsRegister(i) ? ZydisRegisterGetClass(in.operands[i].reg.value) : ZYDIS_REGCLASS_INVALID;
+  return in.IsRegister(i) ? ZydisRegisterGetClass(in.operands[i].reg.value)
+                          : ZYDIS_REGCLASS_INVALID;
 }
-bool IsGeneralClass(ZydisRegisterClass c) { return c == ZYDIS_REGCLASS_GPR32 || c == ZYDIS_REGCLASS_GPR64; }
+bool IsGeneralClass(ZydisRegisterClass c) {
+  return c == ZYDIS_REGCLASS_GPR32 || c == ZYDIS_REGCLASS_GPR64;
+}
 
 bool RaisesExceptions(const Instruction& in) {
-  return in.info.meta.exception_class == ZYDIS_EXCEPTION_CLASS_SSE2 || in.info.meta.exception_class == ZYDIS_EXCEPTION_CLASS_SSE3;
+  return in.info.meta.exception_class == ZYDIS_EXCEPTION_CLASS_SSE2 ||
+         in.info.meta.exception_class == ZYDIS_EXCEPTION_CLASS_SSE3;
 }
 
 template <From kFrom>
@@ -110,7 +115,8 @@ bool BindVector(const Instruction& in, Op& op) {
   if (in.mnemonic() == ZYDIS_MNEMONIC_MASKMOVDQU) return false;
   bool memory = op.flags & kOpMemory;
   bool mxcsr = RaisesExceptions(in);
-  if (in.operands.size() < 2 || (first != ZYDIS_REGCLASS_XMM && !IsGeneralClass(first))) return false;
+  if (in.operands.size() < 2 || (first != ZYDIS_REGCLASS_XMM && !IsGeneralClass(first)))
+    return false;
 
   bool shift = in.IsImmediate(1) && first == ZYDIS_REGCLASS_XMM;
   if (shift) {
@@ -122,11 +128,13 @@ bool BindVector(const Instruction& in, Op& op) {
   bool from_general = IsGeneralClass(second);
   bool in_register = !memory && !from_general;
   auto code = Reencode(in.info, {.reg = 0, .rm = 1, .memory = !in_register});
-  // A general register as the source is handed over in memory, of which PINSRW reads two bytes, CVTSI2SD four or eight.
+  // A general register as the source is handed over in memory, of which PINSRW reads two bytes,
+  // CVTSI2SD four or eight.
   bool to_general = IsGeneralClass(first);
   bool flags = in.mnemonic() == ZYDIS_MNEMONIC_COMISS || in.mnemonic() == ZYDIS_MNEMONIC_COMISD ||
                in.mnemonic() == ZYDIS_MNEMONIC_UCOMISS || in.mnemonic() == ZYDIS_MNEMONIC_UCOMISD;
-  op.aux = reinterpret_cast<const void*>(VectorCodeFor(code, in_register, mxcsr || to_general || flags));
+  op.aux =
+      reinterpret_cast<const void*>(VectorCodeFor(code, in_register, mxcsr || to_general || flags));
   if (!op.aux) return false;
   if (memory) op.operand_size = static_cast<uint8_t>(in.Size(1));
   if (to_general) {
@@ -143,7 +151,7 @@ bool BindVector(const Instruction& in, Op& op) {
     return true;
   }
   bool aligned = memory && in.Size(1) == 16;
-  op.run = memory ? PickToXmm<From::kMemory>(aligned, mxcsr)
+  op.run = memory         ? PickToXmm<From::kMemory>(aligned, mxcsr)
            : from_general ? PickToXmm<From::kGeneral>(false, mxcsr)
                           : PickToXmm<From::kXmm>(false, mxcsr);
   return true;

@@ -124,9 +124,11 @@ bool BindScalar(const Instruction& in, Op& op) {
     op.run = size == 4 ? LoadLow<uint32_t> : LoadLow<uint64_t>;
   } else if (from_xmm && in.IsMemory(0)) {
     op.run = size == 4 ? StoreLow<uint32_t> : StoreLow<uint64_t>;
-  } else if (to_xmm && in.IsRegister(1) && ZydisRegisterGetClass(in.operands[1].reg.value) != ZYDIS_REGCLASS_MMX) {
+  } else if (to_xmm && in.IsRegister(1) &&
+             ZydisRegisterGetClass(in.operands[1].reg.value) != ZYDIS_REGCLASS_MMX) {
     op.run = size == 4 ? FromGeneral<uint32_t> : FromGeneral<uint64_t>;
-  } else if (from_xmm && in.IsRegister(0) && ZydisRegisterGetClass(in.operands[0].reg.value) != ZYDIS_REGCLASS_MMX) {
+  } else if (from_xmm && in.IsRegister(0) &&
+             ZydisRegisterGetClass(in.operands[0].reg.value) != ZYDIS_REGCLASS_MMX) {
     op.run = size == 4 ? ToGeneral<uint32_t> : ToGeneral<uint64_t>;
   } else {
     return false;
@@ -145,17 +147,32 @@ bool BindFloat(const Instruction& in, Op& op) {
 
 bool BindVectorMove(const Instruction& in, Op& op) {
   switch (in.mnemonic()) {
-    case ZYDIS_MNEMONIC_MOVAPS: case ZYDIS_MNEMONIC_MOVAPD: case ZYDIS_MNEMONIC_MOVDQA:
-    case ZYDIS_MNEMONIC_MOVNTPS: case ZYDIS_MNEMONIC_MOVNTPD: case ZYDIS_MNEMONIC_MOVNTDQ:
+    case ZYDIS_MNEMONIC_MOVAPS:
+    case ZYDIS_MNEMONIC_MOVAPD:
+    case ZYDIS_MNEMONIC_MOVDQA:
+    case ZYDIS_MNEMONIC_MOVNTPS:
+    case ZYDIS_MNEMONIC_MOVNTPD:
+    case ZYDIS_MNEMONIC_MOVNTDQ:
       return BindWhole(in, op, true);
-    case ZYDIS_MNEMONIC_MOVUPS: case ZYDIS_MNEMONIC_MOVUPD: case ZYDIS_MNEMONIC_MOVDQU:
+    case ZYDIS_MNEMONIC_MOVUPS:
+    case ZYDIS_MNEMONIC_MOVUPD:
+    case ZYDIS_MNEMONIC_MOVDQU:
       return BindWhole(in, op, false);
-    case ZYDIS_MNEMONIC_MOVLPS: case ZYDIS_MNEMONIC_MOVLPD: return BindHalf<false>(in, op);
-    case ZYDIS_MNEMONIC_MOVHPS: case ZYDIS_MNEMONIC_MOVHPD: return BindHalf<true>(in, op);
-    case ZYDIS_MNEMONIC_MOVD: case ZYDIS_MNEMONIC_MOVQ: return BindScalar(in, op);
-    case ZYDIS_MNEMONIC_MOVSS: return BindFloat<uint32_t>(in, op);
-    case ZYDIS_MNEMONIC_MOVSD: return BindFloat<uint64_t>(in, op);
-    default: return false;
+    case ZYDIS_MNEMONIC_MOVLPS:
+    case ZYDIS_MNEMONIC_MOVLPD:
+      return BindHalf<false>(in, op);
+    case ZYDIS_MNEMONIC_MOVHPS:
+    case ZYDIS_MNEMONIC_MOVHPD:
+      return BindHalf<true>(in, op);
+    case ZYDIS_MNEMONIC_MOVD:
+    case ZYDIS_MNEMONIC_MOVQ:
+      return BindScalar(in, op);
+    case ZYDIS_MNEMONIC_MOVSS:
+      return BindFloat<uint32_t>(in, op);
+    case ZYDIS_MNEMONIC_MOVSD:
+      return BindFloat<uint64_t>(in, op);
+    default:
+      return false;
   }
 }
 

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Debian's own cloud kernel boots to a shell, and its hypercall sites are found and rewritten.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "core/hypercall/stats_reader.h"
+#include "tests/vm/running_vm.h"
+
+namespace trapline::vm {
+namespace {
+
+using ::testing::HasSubstr;
+
+VmConfig DebianConfig(uint32_t vcpus, const std::string& more = "") {
+  VmConfig config;
+  config.name = "debian";
+  config.vcpus = vcpus;
+  config.memory_bytes = uint64_t{512} << 20;
+  config.kernel_path = TRAPLINE_DEBIAN_GUEST "/vmlinuz";
+  config.initrd_path = TRAPLINE_DEBIAN_GUEST "/initramfs.cpio.gz";
+  config.command_line = "console=ttyS0 " + more;
+  return config;
+}
+
+TEST(Debian, SwitchesItselfOffOnOneVcpu) {
+  RunningVm guest(DebianConfig(1, "trapline.poweroff"));
+  ASSERT_TRUE(guest.made().ok()) << guest.made()
+                                 << "; deploy/debian-guest.sh build/guest fetches the images";
+  ASSERT_TRUE(guest.vm().Start().ok());
+  ASSERT_TRUE(guest.AwaitOutput("init: first line"));
+  ASSERT_TRUE(guest.AwaitEnd());
+  EXPECT_EQ(guest.vm().state(), State::kStopped);
+}
+
+TEST(Debian, BootsToAShellOnFourVcpusAndItsSitesGetHot) {
+  VmConfig config = DebianConfig(4);
+  config.stats_path =
+      std::filesystem::temp_directory_path() / ("trapline-debian-" + std::to_string(getpid()));
+  RunningVm guest(config);
+  ASSERT_TRUE(guest.made().ok()) << guest.made()
+                                 << "; deploy/debian-guest.sh build/guest fetches the images";
+  ASSERT_TRUE(guest.vm().Start().ok());
+  ASSERT_TRUE(guest.AwaitOutput("guest# ")) << guest.output();
+  EXPECT_THAT(guest.output(), HasSubstr("on 4 vCPUs"));
+  ASSERT_TRUE(guest.vm().WriteConsole("ipis 50\n").ok());
+  ASSERT_TRUE(guest.AwaitOutput("rounds done")) << guest.output();
+
+  auto reader = hypercall::StatsReader::Open(config.stats_path);
+  ASSERT_TRUE(reader.ok());
+  bool linked_send_ipi = false;
+  for (const hypercall::SiteView& site : (*reader)->Sites()) {
+    EXPECT_EQ(site.cpl, 0);
+    for (const hypercall::NumberCount& number : site.numbers) {
+      linked_send_ipi =
+          linked_send_ipi || (number.number == 10 && site.state == hypercall::SiteState::kLinked);
+    }
+  }
+  EXPECT_TRUE(linked_send_ipi);
+
+  auto outcome = guest.vm().Stop(StopMode::kForced, absl::ZeroDuration());
+  EXPECT_TRUE(outcome.ok());
+  std::filesystem::remove(config.stats_path);
+}
+
+}  // namespace
+}  // namespace trapline::vm

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// The example guests, run to their ends.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/vm/running_vm.h"
+
+namespace trapline::vm {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+TEST(Guests, HelloGreetsAndSwitchesOff) {
+  RunningVm guest(GuestConfig("hello"));
+  ASSERT_TRUE(guest.made().ok()) << guest.made();
+  ASSERT_TRUE(guest.vm().Start().ok());
+  ASSERT_TRUE(guest.AwaitEnd());
+  EXPECT_THAT(guest.output(),
+              HasSubstr("hello from a guest on 1 vCPU(s) with 64 MiB\nhello by hypercall\n"));
+  EXPECT_EQ(guest.vm().state(), State::kStopped);
+  EXPECT_EQ(guest.vm().exit_status(), -1);
+}
+
+TEST(Guests, AStatusComesBackAsIsaDebugExitWouldGiveIt) {
+  RunningVm guest(GuestConfig("hello", "status=21"));
+  ASSERT_TRUE(guest.vm().Start().ok());
+  ASSERT_TRUE(guest.AwaitEnd());
+  EXPECT_EQ(guest.vm().exit_status(), 21 << 1 | 1);
+}
+
+TEST(Guests, ThePatcherSurvivesTorture) {
+  RunningVm guest(GuestConfig("patch_torture"));
+  ASSERT_TRUE(guest.vm().Start().ok());
+  ASSERT_TRUE(guest.AwaitEnd());
+  EXPECT_THAT(guest.output(), HasSubstr("patch_torture: all passed"));
+  EXPECT_THAT(guest.output(), Not(HasSubstr("FAIL")));
+}
+
+class Smp : public ::testing::TestWithParam<uint32_t> {};
+
+TEST_P(Smp, AllVcpusShareOneSiteAndEveryCallIsAnswered) {
+  RunningVm guest(GuestConfig("smp", "", GetParam()));
+  ASSERT_TRUE(guest.vm().Start().ok());
+  ASSERT_TRUE(guest.AwaitEnd());
+  EXPECT_THAT(guest.output(), HasSubstr("calls, 0 wrong"));
+  EXPECT_EQ(guest.vm().exit_status(), -1) << guest.output();
+}
+
+INSTANTIATE_TEST_SUITE_P(Vcpus, Smp, ::testing::Values(1, 2, 4, 8));
+
+}  // namespace
+}  // namespace trapline::vm
