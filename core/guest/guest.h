@@ -7,9 +7,9 @@
 
 #include "core/guest/abi.h"
 
-/* The guest's own: command_line is zero-terminated. Its result is the exit status: 0 switches off, another goes to the
- * debug-exit port. */
-int Main(const char *command_line, uint64_t low_ram, uint64_t vcpus);
+/* The guest's own: command_line is zero-terminated. Its result is the exit status: 0 switches off,
+ * another goes to the debug-exit port. */
+int Main(const char* command_line, uint64_t low_ram, uint64_t vcpus);
 
 static inline void Out8(uint16_t port, uint8_t value) {
   __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
@@ -24,22 +24,22 @@ static inline uint64_t Cycles(void) {
 }
 
 /* A hypercall by each of the three instructions. */
-#define TRAPLINE_HYPERCALL(name, instruction)                                                                      \
-  static inline uint64_t name(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {                   \
-    __asm__ volatile(instruction : "+a"(number) : "b"(a), "c"(b), "d"(c), "S"(d) : "memory");                       \
-    return number;                                                                                                 \
+#define TRAPLINE_HYPERCALL(name, instruction)                                                    \
+  static inline uint64_t name(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d) { \
+    __asm__ volatile(instruction : "+a"(number) : "b"(a), "c"(b), "d"(c), "S"(d) : "memory");    \
+    return number;                                                                               \
   }
 TRAPLINE_HYPERCALL(Vmcall, "vmcall")
 TRAPLINE_HYPERCALL(Vmmcall, "vmmcall")
 TRAPLINE_HYPERCALL(DirectCall, "int $0x1f")
 
-void Print(const char *text);
+void Print(const char* text);
 void PrintNumber(uint64_t value);
 void PrintHex(uint64_t value);
 /* The number behind "key=" on the command line, or fallback. */
-uint64_t NumberOption(const char *command_line, const char *key, uint64_t fallback);
+uint64_t NumberOption(const char* command_line, const char* key, uint64_t fallback);
 /* True if the command line has the word "key=value". */
-int HasWord(const char *command_line, const char *word);
+int HasWord(const char* command_line, const char* word);
 void Exit(int status) __attribute__((noreturn));
 
 #endif

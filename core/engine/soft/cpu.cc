@@ -15,7 +15,8 @@ Cpu::Cpu(uint32_t apic_id, const CpuConfig& config, VcpuHost& host, PhysicalPage
 
 void Cpu::SetRflags(uint64_t value) {
   using namespace x86::rflags;
-  constexpr uint64_t kWritable = kArithmetic | kTf | kIf | kDf | kIopl | kNt | kRf | kVm | kAc | kVif | kVip | kId;
+  constexpr uint64_t kWritable =
+      kArithmetic | kTf | kIf | kDf | kIopl | kNt | kRf | kVm | kAc | kVif | kVip | kId;
   value = (value & kWritable) | kReserved1;
   lazy.SetKnown(value);
   rflags_rest = value & ~kArithmetic;
@@ -30,9 +31,9 @@ void Cpu::UpdateMode() {
   } else {
     code_bits = (cs.attributes & attr::kDefault32) && !Virtual8086() ? 32 : 16;
   }
-  view_ = cpl == 3                            ? View::kUser
-          : rflags_rest & x86::rflags::kAc    ? View::kSupervisorAc
-                                              : View::kSupervisor;
+  view_ = cpl == 3                         ? View::kUser
+          : rflags_rest & x86::rflags::kAc ? View::kSupervisorAc
+                                           : View::kSupervisor;
   tlb_ = &tlbs_[static_cast<size_t>(view_)];
   uint64_t code_base = code_bits == 64 ? 0 : cs.base;
   if (code_base != code_base_) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CPU's memory accesses beyond the fast path: translation, page crossing, devices, rewritten pages, segments.
+// The CPU's memory accesses beyond the fast path: translation, page crossing, devices, rewritten
+// pages, segments.
 #include <algorithm>
 
 #include "core/engine/soft/cpu.h"
@@ -38,7 +39,8 @@ const TlbEntry& Cpu::Translate(uint64_t linear, Access access) {
   TlbEntry entry;
   entry.page = ram.state;
   entry.addend = reinterpret_cast<uint64_t>(ram.host) - page_address;
-  bool direct = ram.host && !ram.state->shadowed.load(std::memory_order_relaxed) && !PageWatched(*this, page_address);
+  bool direct = ram.host && !ram.state->shadowed.load(std::memory_order_relaxed) &&
+                !PageWatched(*this, page_address);
   if (direct) entry.read_tag = page_address;
   if (direct && detail.writable) entry.write_tag = page_address;
   return tlb_->Put(entry, detail);
@@ -59,13 +61,20 @@ void Cpu::ReadPage(uint64_t linear, std::byte* bytes, size_t size) {
   }
   uint64_t from = entry.addend + linear, to = reinterpret_cast<uint64_t>(bytes);
   switch (size) {
-    case 2: RawStore(to, RawLoad<uint16_t>(from)); break;
-    case 4: RawStore(to, RawLoad<uint32_t>(from)); break;
-    case 8: RawStore(to, RawLoad<uint64_t>(from)); break;
+    case 2:
+      RawStore(to, RawLoad<uint16_t>(from));
+      break;
+    case 4:
+      RawStore(to, RawLoad<uint32_t>(from));
+      break;
+    case 8:
+      RawStore(to, RawLoad<uint64_t>(from));
+      break;
     default:
       for (size_t i = 0; i < size; ++i) bytes[i] = RawLoad<std::byte>(from + i);
   }
-  if (entry.page->shadowed.load(std::memory_order_relaxed)) host.OverlayOriginal(gpa, {bytes, size}, false);
+  if (entry.page->shadowed.load(std::memory_order_relaxed))
+    host.OverlayOriginal(gpa, {bytes, size}, false);
 }
 
 void Cpu::WritePage(uint64_t linear, const std::byte* bytes, size_t size) {
@@ -100,9 +109,15 @@ void Cpu::WritePage(uint64_t linear, const std::byte* bytes, size_t size) {
 
 void Cpu::WriteHost(uint64_t host_address, const std::byte* bytes, size_t size) {
   switch (size) {
-    case 2: RawStore(host_address, RawLoad<uint16_t>(reinterpret_cast<uint64_t>(bytes))); break;
-    case 4: RawStore(host_address, RawLoad<uint32_t>(reinterpret_cast<uint64_t>(bytes))); break;
-    case 8: RawStore(host_address, RawLoad<uint64_t>(reinterpret_cast<uint64_t>(bytes))); break;
+    case 2:
+      RawStore(host_address, RawLoad<uint16_t>(reinterpret_cast<uint64_t>(bytes)));
+      break;
+    case 4:
+      RawStore(host_address, RawLoad<uint32_t>(reinterpret_cast<uint64_t>(bytes)));
+      break;
+    case 8:
+      RawStore(host_address, RawLoad<uint64_t>(reinterpret_cast<uint64_t>(bytes)));
+      break;
     default:
       for (size_t i = 0; i < size; ++i) RawStore(host_address + i, bytes[i]);
   }
@@ -176,15 +191,16 @@ uint64_t Cpu::SegmentAddress(x86::SegmentName name, uint64_t offset, Access acce
   x86::Vector vector =
       name == x86::kSs ? x86::Vector::kStackFault : x86::Vector::kGeneralProtection;
   if (ProtectedMode() && !Virtual8086()) {
-    if (!(s.attributes & attr::kPresent)) Raise(vector == x86::Vector::kStackFault ? vector : x86::Vector::kGeneralProtection);
+    if (!(s.attributes & attr::kPresent))
+      Raise(vector == x86::Vector::kStackFault ? vector : x86::Vector::kGeneralProtection);
     bool code = s.attributes & attr::kCode;
     bool bit1 = s.attributes & attr::kWritableOrReadable;
     if (access == Access::kWrite && (code || !bit1)) Raise(vector);
     if (access == Access::kRead && code && !bit1) Raise(vector);
   }
   uint64_t last = offset + size - 1;
-  bool expand_down =
-      (s.attributes & (attr::kCode | attr::kExpandDownOrConforming)) == attr::kExpandDownOrConforming;
+  bool expand_down = (s.attributes & (attr::kCode | attr::kExpandDownOrConforming)) ==
+                     attr::kExpandDownOrConforming;
   if (expand_down) {
     uint64_t top = s.attributes & attr::kDefault32 ? 0xffffffff : 0xffff;
     if (offset <= s.limit || last > top) Raise(vector);
@@ -199,7 +215,8 @@ Cpu::FetchPage Cpu::Fetch(uint64_t linear) {
   uint64_t page_address = linear & ~x86::kPageMask;
   FetchEntry& entry = fetch_[user][(linear >> x86::kPageShift) & (kFetchEntries - 1)];
   if (entry.tag == page_address) return entry.page;
-  if (LongMode() && !x86::Canonical(linear)) throw Fault{x86::Vector::kGeneralProtection, 0, 0, false};
+  if (LongMode() && !x86::Canonical(linear))
+    throw Fault{x86::Vector::kGeneralProtection, 0, 0, false};
   WalkResult walk = WalkPages(pages, Paging(), {linear, Access::kFetch, user, false, false});
   if (!walk.ok) throw Fault{x86::Vector::kPageFault, walk.error_code, linear, false};
   if (walk.translation.size > x86::kPageSize) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Interrupt delivery and IRET. One path for each of real mode, legacy protected mode and long mode; everything is checked
-// and the new stack written before a register changes, so that a fault on the way leaves the CPU as it was.
+// Interrupt delivery and IRET. One path for each of real mode, legacy protected mode and long mode;
+// everything is checked and the new stack written before a register changes, so that a fault on the
+// way leaves the CPU as it was.
 #include "core/engine/soft/delivery.h"
 
 #include "core/engine/soft/segments.h"
@@ -50,7 +51,8 @@ Gate ReadGate(Cpu& cpu, const Interruption& it) {
   bool known = gate.type == kTypeInterruptGate || gate.type == kTypeTrapGate;
   if (!cpu.LongMode()) {
     known = known || gate.type == kTypeInterruptGate16 || gate.type == kTypeTrapGate16;
-    if (gate.type == kTypeTaskGate) throw EngineFailure{"the guest uses a task gate, which this engine does not offer"};
+    if (gate.type == kTypeTaskGate)
+      throw EngineFailure{"the guest uses a task gate, which this engine does not offer"};
   }
   if (!known) RaiseGp(VectorError(it));
   if (it.source == Source::kSoftware && gate.dpl < cpu.cpl) RaiseGp(VectorError(it));
@@ -59,7 +61,9 @@ Gate ReadGate(Cpu& cpu, const Interruption& it) {
 }
 
 // In legacy modes; 16-bit gates have half of it.
-uint64_t GateOffset(const Gate& gate) { return gate.offset & (gate.type & 8 ? 0xffffffff : 0xffff); }
+uint64_t GateOffset(const Gate& gate) {
+  return gate.offset & (gate.type & 8 ? 0xffffffff : 0xffff);
+}
 
 // Writes a frame downwards on a stack that is not the current one yet.
 class NewStack {
@@ -72,9 +76,14 @@ class NewStack {
     uint64_t linear = Linear(size);
     // The frame is written with the rights of the level that it is for.
     switch (size) {
-      case 2: Write<uint16_t>(linear, static_cast<uint16_t>(value)); break;
-      case 4: Write<uint32_t>(linear, static_cast<uint32_t>(value)); break;
-      default: Write<uint64_t>(linear, value);
+      case 2:
+        Write<uint16_t>(linear, static_cast<uint16_t>(value));
+        break;
+      case 4:
+        Write<uint32_t>(linear, static_cast<uint32_t>(value));
+        break;
+      default:
+        Write<uint64_t>(linear, value);
     }
   }
   uint64_t sp() const { return sp_; }
@@ -113,7 +122,8 @@ void DeliverProtected(Cpu& cpu, const Interruption& it) {
   if (!code.present()) Raise(x86::Vector::kSegmentNotPresent, error);
   if (cpu.LongMode() && (!code.long_code() || code.default32())) RaiseGp(error);
 
-  if (cpu.LongMode() ? !x86::Canonical(gate.offset) : GateOffset(gate) > code.limit()) RaiseGp(external ? 1 : 0);
+  if (cpu.LongMode() ? !x86::Canonical(gate.offset) : GateOffset(gate) > code.limit())
+    RaiseGp(external ? 1 : 0);
 
   unsigned new_cpl = code.conforming() ? cpu.cpl : code.dpl();
   bool inner = new_cpl < cpu.cpl;
@@ -176,8 +186,7 @@ void DeliverProtected(Cpu& cpu, const Interruption& it) {
 
 // ---- IRET ----
 
-constexpr uint64_t kReturnable =
-    kArithmetic | kTf | kDf | kNt | kRf | kAc | kId | kVif | kVip;
+constexpr uint64_t kReturnable = kArithmetic | kTf | kDf | kNt | kRf | kAc | kId | kVif | kVip;
 
 void SetReturnedFlags(Cpu& cpu, uint64_t value, unsigned size, unsigned old_cpl) {
   uint64_t changeable = kReturnable;
@@ -191,9 +200,12 @@ void SetReturnedFlags(Cpu& cpu, uint64_t value, unsigned size, unsigned old_cpl)
 uint64_t LoadSlot(Cpu& cpu, uint64_t sp, unsigned index, unsigned size) {
   uint64_t linear = cpu.StackAddress(sp + index * size, Access::kRead, size);
   switch (size) {
-    case 2: return cpu.Load<uint16_t>(linear);
-    case 4: return cpu.Load<uint32_t>(linear);
-    default: return cpu.Load<uint64_t>(linear);
+    case 2:
+      return cpu.Load<uint16_t>(linear);
+    case 4:
+      return cpu.Load<uint32_t>(linear);
+    default:
+      return cpu.Load<uint64_t>(linear);
   }
 }
 
@@ -271,7 +283,9 @@ void ReturnProtected(Cpu& cpu, unsigned size) {
     if (cpu.StackWidth() == 2) {
       cpu.SetStackPointer(new_sp);
     } else {
-      cpu.r[x86::kRsp] = size == 8 ? new_sp : size == 4 ? static_cast<uint32_t>(new_sp) : new_sp & 0xffff;
+      cpu.r[x86::kRsp] = size == 8   ? new_sp
+                         : size == 4 ? static_cast<uint32_t>(new_sp)
+                                     : new_sp & 0xffff;
     }
     if (rpl > old_cpl) {
       DropInnerSegments(cpu);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine seam over the software CPU: vCPUs that share RAM, page states and the exclusive section.
+// The engine seam over the software CPU: vCPUs that share RAM, page states and the exclusive
+// section.
 #include "core/engine/engine.h"
 
 #include <vector>

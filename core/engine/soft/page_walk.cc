@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The page walk. One loop serves all formats: a format is a list of levels, each with its index bits and entry size.
+// The page walk. One loop serves all formats: a format is a list of levels, each with its index
+// bits and entry size.
 //
-// Another vCPU may change entries while we walk. Each entry is read once; accessed and dirty bits are added by
-// compare-and-exchange against what was read, and a lost race restarts the walk, as processors do.
+// Another vCPU may change entries while we walk. Each entry is read once; accessed and dirty bits
+// are added by compare-and-exchange against what was read, and a lost race restarts the walk, as
+// processors do.
 #include "core/engine/soft/page_walk.h"
 
 #include <atomic>
@@ -15,12 +17,11 @@ namespace {
 
 namespace pte = x86::pte;
 
-constexpr uint64_t kAddressMask =
-    ((uint64_t{1} << kPhysicalAddressBits) - 1) & ~x86::kPageMask;
+constexpr uint64_t kAddressMask = ((uint64_t{1} << kPhysicalAddressBits) - 1) & ~x86::kPageMask;
 constexpr uint64_t kPatLarge = 1u << 12;  // the PAT bit of a large page
 
 struct Level {
-  unsigned shift;      // of the linear address
+  unsigned shift;  // of the linear address
   unsigned index_bits;
   bool large_allowed;
 };
@@ -31,7 +32,8 @@ struct Format {
   Level levels[4];
 };
 
-constexpr Format kFourLevel = {8, 4, {{39, 9, false}, {30, 9, true}, {21, 9, true}, {12, 9, false}}};
+constexpr Format kFourLevel = {
+    8, 4, {{39, 9, false}, {30, 9, true}, {21, 9, true}, {12, 9, false}}};
 constexpr Format kPae = {8, 3, {{30, 2, false}, {21, 9, true}, {12, 9, false}, {}}};
 constexpr Format kTwoLevel = {4, 2, {{22, 10, true}, {12, 10, false}, {}, {}}};
 
@@ -66,8 +68,7 @@ class Walk {
     uint64_t table = RootAddress();
     for (unsigned i = 0; i < format_.level_count; ++i) {
       const Level& level = format_.levels[i];
-      uint64_t index =
-          (request_.linear >> level.shift) & ((uint64_t{1} << level.index_bits) - 1);
+      uint64_t index = (request_.linear >> level.shift) & ((uint64_t{1} << level.index_bits) - 1);
       uint64_t address = table + index * format_.entry_size;
       RamPage page = pages_.Find(address);
       if (!page.host) return Fail(0);  // a table outside RAM reads as not present

@@ -31,13 +31,13 @@ absl::Status PhysicalPages::Check(std::span<const RamRegion> regions) {
   uint64_t end = 0;
   for (const RamRegion& region : regions) {
     if ((region.gpa | region.size) & x86::kPageMask || region.size == 0) {
-      return absl::InvalidArgumentError(absl::StrCat("RAM region at 0x", absl::Hex(region.gpa),
-                                                     " is not made of whole pages"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("RAM region at 0x", absl::Hex(region.gpa), " is not made of whole pages"));
     }
     auto next = base::CheckedAdd(region.gpa, region.size);
     if (region.gpa < end || !next) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "RAM region at 0x", absl::Hex(region.gpa), " overlaps its neighbour or is out of order"));
+      return absl::InvalidArgumentError(absl::StrCat("RAM region at 0x", absl::Hex(region.gpa),
+                                                     " overlaps its neighbour or is out of order"));
     }
     end = *next;
   }
@@ -46,7 +46,8 @@ absl::Status PhysicalPages::Check(std::span<const RamRegion> regions) {
 
 PhysicalPages::PhysicalPages(std::span<const RamRegion> regions, bool shared) : shared_(shared) {
   for (const RamRegion& region : regions) {
-    // Zero pages from the kernel are valid PageStates, and cost nothing until the guest touches their RAM as code.
+    // Zero pages from the kernel are valid PageStates, and cost nothing until the guest touches
+    // their RAM as code.
     size_t bytes = (region.size >> x86::kPageShift) * sizeof(PageState);
     void* states = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

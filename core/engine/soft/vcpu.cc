@@ -81,7 +81,8 @@ absl::StatusOr<uint64_t> SoftVcpu::Translate(uint64_t linear) {
   WalkResult walk =
       WalkPages(cpu_.pages, cpu_.Paging(), {linear, Access::kRead, false, false, true});
   if (!walk.ok) {
-    return absl::NotFoundError(absl::StrCat("linear address 0x", absl::Hex(linear), " is not mapped"));
+    return absl::NotFoundError(
+        absl::StrCat("linear address 0x", absl::Hex(linear), " is not mapped"));
   }
   return walk.translation.gpa + (linear & x86::kPageMask);
 }

@@ -88,8 +88,8 @@ void FillRegister(const ZydisDecodedOperand& operand, Op* op) {
   }
 }
 
-// A SIB byte with base 5 and mod 0 has no base register, whatever REX.B says; Zydis 4.0 reports R13D for it where the
-// address size is 32 bits.
+// A SIB byte with base 5 and mod 0 has no base register, whatever REX.B says; Zydis 4.0 reports
+// R13D for it where the address size is 32 bits.
 bool HasNoBase(const ZydisDecodedInstruction& info) {
   return info.raw.modrm.mod == 0 && info.raw.modrm.rm == 4 && info.raw.sib.base == 5 &&
          (info.attributes & ZYDIS_ATTRIB_HAS_SIB) != 0;

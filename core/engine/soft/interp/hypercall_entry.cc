@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The fast ways into the core. At `interrupt` the instruction asks the core whose site it is; at `linked` that was settled when the block
-// was decoded, and what is left is a call. The core invalidates the code when it changes its mind.
+// The fast ways into the core. At `interrupt` the instruction asks the core whose site it is; at
+// `linked` that was settled when the block was decoded, and what is left is a call. The core
+// invalidates the code when it changes its mind.
 #include "core/engine/soft/interp/hypercall_entry.h"
 
 #include "core/engine/soft/cpu.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// IN OUT INS OUTS (SDM volume 2). Every access goes to the host at once; repeated ones can be interrupted between two.
+// IN OUT INS OUTS (SDM volume 2). Every access goes to the host at once; repeated ones can be
+// interrupted between two.
 #include "core/engine/soft/cpu.h"
 #include "core/engine/soft/debug.h"
 #include "core/engine/soft/interp/system.h"
@@ -74,16 +75,20 @@ const Op* String(Cpu& cpu, const Op* op) {
   return cpu.Leave(op);
 }
 
-
 template <bool kIn>
 bool BindPort(const Instruction& in, Op& op) {
   static const char kPortInDx = 0;
   unsigned data = kIn ? 0 : 1, port = 1 - data;
   if (in.IsRegister(port)) op.aux = &kPortInDx;
   switch (in.Size(data)) {
-    case 1: op.run = kIn ? In<uint8_t> : Out<uint8_t>; break;
-    case 2: op.run = kIn ? In<uint16_t> : Out<uint16_t>; break;
-    default: op.run = kIn ? In<uint32_t> : Out<uint32_t>;
+    case 1:
+      op.run = kIn ? In<uint8_t> : Out<uint8_t>;
+      break;
+    case 2:
+      op.run = kIn ? In<uint16_t> : Out<uint16_t>;
+      break;
+    default:
+      op.run = kIn ? In<uint32_t> : Out<uint32_t>;
   }
   return !(op.flags & kOpLock);
 }

@@ -13,9 +13,10 @@ inline bool IsGeneral(ZydisRegister reg) {
   return register_class >= ZYDIS_REGCLASS_GPR8 && register_class <= ZYDIS_REGCLASS_GPR64;
 }
 
-std::span<const Binding> ControlBindings();   // privileged state, MSRs, descriptor tables
-std::span<const Binding> TransferBindings();  // interrupts, far returns, system calls, far pointers, flags
-std::span<const Binding> PortBindings();      // IN OUT INS OUTS
+std::span<const Binding> ControlBindings();  // privileged state, MSRs, descriptor tables
+std::span<const Binding>
+TransferBindings();  // interrupts, far returns, system calls, far pointers, flags
+std::span<const Binding> PortBindings();  // IN OUT INS OUTS
 
 // MOV to and from control and debug registers.
 bool BindControlMove(const Instruction& instruction, Op& op);

@@ -19,8 +19,8 @@ std::span<const Binding> SystemBindings() {
 
 bool BindSystemMove(const Instruction& instruction, Op& op) {
   for (unsigned i = 0; i < instruction.operands.size(); ++i) {
-    if (instruction.IsRegister(i) && ZydisRegisterGetClass(instruction.operands[i].reg.value) ==
-                                         ZYDIS_REGCLASS_SEGMENT) {
+    if (instruction.IsRegister(i) &&
+        ZydisRegisterGetClass(instruction.operands[i].reg.value) == ZYDIS_REGCLASS_SEGMENT) {
       return BindSegmentMove(instruction, op);
     }
   }
