@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Decoded blocks and the cache of them that each vCPU keeps for itself.
 //
-// A block is straight-line code from one place, seen in one mode. It is found by its linear address, the physical page behind
-// that, and the mode; it is run only while the page's generation is still the one it was decoded at (physical_pages.h).
-// Blocks end at a page boundary; an instruction that crosses one is a block of its own that watches both pages.
+// A block is straight-line code from one place, seen in one mode. It is found by its linear
+// address, the physical page behind that, and the mode; it is run only while the page's generation
+// is still the one it was decoded at (physical_pages.h). Blocks end at a page boundary; an
+// instruction that crosses one is a block of its own that watches both pages.
 //
-// A direct branch remembers the block it led to. Following such a link skips the search, which is right as long as the linear
-// page still leads to the same physical one: the link is valid for one epoch of the vCPU's TLB only, which for code in global
-// pages (a kernel's) outlasts switches of address space.
+// A direct branch remembers the block it led to. Following such a link skips the search, which is
+// right as long as the linear page still leads to the same physical one: the link is valid for one
+// epoch of the vCPU's TLB only, which for code in global pages (a kernel's) outlasts switches of
+// address space.
 #pragma once
 
 #include <array>
@@ -22,9 +24,9 @@ namespace trapline::engine::soft {
 
 // What a block's decoding depends on besides its bytes.
 struct BlockMode {
-  uint8_t code_bits = 16;    // 16, 32 or 64
-  bool user = false;         // CPL 3: fetch permission differs
-  bool single = false;       // one instruction only (single-step, interrupt shadow)
+  uint8_t code_bits = 16;  // 16, 32 or 64
+  bool user = false;       // CPL 3: fetch permission differs
+  bool single = false;     // one instruction only (single-step, interrupt shadow)
 
   uint32_t Key() const { return code_bits | (user ? 128u : 0u) | (single ? 256u : 0u); }
 };

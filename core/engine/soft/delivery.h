@@ -22,8 +22,8 @@ struct Interruption {
   uint32_t error_code = 0;
 };
 
-// Goes through the IDT (or the real-mode table). cpu.rip is the return address. Throws the fault that a bad gate, stack or
-// segment raises, with nothing changed.
+// Goes through the IDT (or the real-mode table). cpu.rip is the return address. Throws the fault
+// that a bad gate, stack or segment raises, with nothing changed.
 void DeliverInterruption(Cpu& cpu, const Interruption& interruption);
 
 // IRET with this operand size in bytes; sets cpu.rip.

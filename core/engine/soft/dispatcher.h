@@ -23,7 +23,8 @@ class Dispatcher {
   void Inject(const Fault& fault);
 
  private:
-  // Runs blocks until exit_ is set. A fault is thrown; Cpu::current is then the Op that raised it, or null between two.
+  // Runs blocks until exit_ is set. A fault is thrown; Cpu::current is then the Op that raised it,
+  // or null between two.
   void RunBlocks();
   // Looks at Cpu::attention; false: exit_ is set.
   bool Attend();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A guest exception on its way from the instruction that raised it to the run loop, as a C++ exception.
+// A guest exception on its way from the instruction that raised it to the run loop, as a C++
+// exception.
 //
-// Thrown and caught within core/engine/soft only. Faults are rare beside instructions, and a throw keeps the path
-// without one free of checks.
+// Thrown and caught within core/engine/soft only. Faults are rare beside instructions, and a throw
+// keeps the path without one free of checks.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@ namespace trapline::engine::soft {
 
 struct Fault {
   x86::Vector vector;
-  uint32_t error_code = 0;  // counts where x86::HasErrorCode(vector)
-  uint64_t address = 0;     // page faults: the linear address for CR2
+  uint32_t error_code = 0;    // counts where x86::HasErrorCode(vector)
+  uint64_t address = 0;       // page faults: the linear address for CR2
   bool noncanonical = false;  // becomes #SS where the operand went through SS
 };
 

@@ -19,21 +19,22 @@ struct PagingMode {
 };
 
 struct PageTranslation {
-  uint64_t gpa = 0;        // of the 4 KiB page
-  uint64_t size = 0;       // of the page that maps it: 4 KiB to 1 GiB
-  bool writable = false;   // by the one who asked, and the dirty bit is set
+  uint64_t gpa = 0;       // of the 4 KiB page
+  uint64_t size = 0;      // of the page that maps it: 4 KiB to 1 GiB
+  bool writable = false;  // by the one who asked, and the dirty bit is set
   bool global = false;
 };
 
 struct WalkRequest {
   uint64_t linear;
   Access access;
-  bool user;               // CPL 3, or a user-mode access
-  bool smap;               // supervisor data accesses to user pages fault
-  bool probe = false;      // change nothing, check presence only
+  bool user;           // CPL 3, or a user-mode access
+  bool smap;           // supervisor data accesses to user pages fault
+  bool probe = false;  // change nothing, check presence only
 };
 
-// A page-fault error code where the walk fails. Accessed and dirty bits are set by atomic operations.
+// A page-fault error code where the walk fails. Accessed and dirty bits are set by atomic
+// operations.
 struct WalkResult {
   bool ok;
   PageTranslation translation;
@@ -41,6 +42,7 @@ struct WalkResult {
 };
 
 // Thread-safe.
-WalkResult WalkPages(const PhysicalPages& pages, const PagingMode& mode, const WalkRequest& request);
+WalkResult WalkPages(const PhysicalPages& pages, const PagingMode& mode,
+                     const WalkRequest& request);
 
 }  // namespace trapline::engine::soft

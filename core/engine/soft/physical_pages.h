@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the engine keeps for each physical page of guest RAM: where it is, and whether code was decoded from it.
+// What the engine keeps for each physical page of guest RAM: where it is, and whether code was
+// decoded from it.
 //
-// How self-modifying and cross-modifying code is seen. A block remembers the generation of the page it was decoded from, and
-// is run only while the two are equal. Whoever writes to a page that holds code bumps the generation, so that every vCPU decodes anew
-// before its next block; no vCPU needs to be stopped or told.
+// How self-modifying and cross-modifying code is seen. A block remembers the generation of the page
+// it was decoded from, and is run only while the two are equal. Whoever writes to a page that holds
+// code bumps the generation, so that every vCPU decodes anew before its next block; no vCPU needs
+// to be stopped or told.
 //
-// Two vCPUs race when one decodes a page for the first time while another writes to it. The writer stores the data and then
-// looks at `chunks`; the decoder sets its bits in `chunks` and then reads the bytes. If neither's first step could be delayed
-// past its second, at least one would see the other: either the decoder reads the new bytes, or the writer sees the mark and bumps the generation.
-// x86 may delay a store past a later load, and a fence after every guest store would cost more than the store. So only the
-// rare side pays: when a page gets its first mark, membarrier(2) makes every other running thread pass a full fence, which stands
-// in for the one that the writers leave out (Linux, membarrier(2), MEMBARRIER_CMD_PRIVATE_EXPEDITED). From then on every writer is
-// sure to see that the page has marks, passes a fence of its own and looks again at which; so the marks that follow need no membarrier.
-// Marking takes a lock: nobody may rely on a mark whose membarrier another thread has yet to make.
+// Two vCPUs race when one decodes a page for the first time while another writes to it. The writer
+// stores the data and then looks at `chunks`; the decoder sets its bits in `chunks` and then reads
+// the bytes. If neither's first step could be delayed past its second, at least one would see the
+// other: either the decoder reads the new bytes, or the writer sees the mark and bumps the
+// generation. x86 may delay a store past a later load, and a fence after every guest store would
+// cost more than the store. So only the rare side pays: when a page gets its first mark,
+// membarrier(2) makes every other running thread pass a full fence, which stands in for the one
+// that the writers leave out (Linux, membarrier(2), MEMBARRIER_CMD_PRIVATE_EXPEDITED). From then on
+// every writer is sure to see that the page has marks, passes a fence of its own and looks again at
+// which; so the marks that follow need no membarrier. Marking takes a lock: nobody may rely on a
+// mark whose membarrier another thread has yet to make.
 #pragma once
 
 #include <atomic>
@@ -29,8 +34,8 @@
 
 namespace trapline::engine::soft {
 
-// Bits of PageState::chunks: which 64-byte pieces of a page code was decoded from, so that data beside code does not
-// invalidate it.
+// Bits of PageState::chunks: which 64-byte pieces of a page code was decoded from, so that data
+// beside code does not invalidate it.
 constexpr uint64_t kChunkShift = 6;
 constexpr uint64_t ChunkMask(uint64_t offset, uint64_t size) {
   uint64_t first = offset >> kChunkShift, last = (offset + size - 1) >> kChunkShift;
@@ -49,7 +54,8 @@ struct PageState {
   }
   // The same if code was decoded from [offset, offset + size), which was just written; true if so.
   bool InvalidateIfCode(uint64_t offset, uint64_t size) {
-    // The store before this load, see above. (An exchange is a fence that the thread sanitizer understands.)
+    // The store before this load, see above. (An exchange is a fence that the thread sanitizer
+    // understands.)
     chunks.fetch_or(0, std::memory_order_seq_cst);
     if ((chunks.load(std::memory_order_relaxed) & ChunkMask(offset, size)) == 0) return false;
     Invalidate();
@@ -85,9 +91,9 @@ class PhysicalPages {
     return {};
   }
 
-  // Marks [offset, offset + size) of a page as decoded from; on return no store to it goes unnoticed. Call after reading
-  // the generation (an invalidation between the two wipes the mark, but then the generation tells) and before
-  // reading the bytes.
+  // Marks [offset, offset + size) of a page as decoded from; on return no store to it goes
+  // unnoticed. Call after reading the generation (an invalidation between the two wipes the mark,
+  // but then the generation tells) and before reading the bytes.
   void MarkCode(PageState& page, uint64_t offset, uint64_t size);
 
   // Invalidates all pages in a range.

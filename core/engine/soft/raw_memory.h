@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The only place where guest memory is touched by host address.
 //
-// Guests race on their memory as they please; that is theirs to answer for, so the thread sanitizer does not look here.
-// Aligned accesses of up to eight bytes are single host accesses, as on hardware.
+// Guests race on their memory as they please; that is theirs to answer for, so the thread sanitizer
+// does not look here. Aligned accesses of up to eight bytes are single host accesses, as on
+// hardware.
 #pragma once
 
 #include <cstdint>

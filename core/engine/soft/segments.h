@@ -8,23 +8,22 @@
 
 namespace trapline::engine::soft {
 
-// A descriptor as it stands in the GDT or LDT; of a 16-byte system descriptor the first eight bytes.
+// A descriptor as it stands in the GDT or LDT; of a 16-byte system descriptor the first eight
+// bytes.
 struct Descriptor {
   uint64_t low = 0;
   uint64_t address = 0;  // linear, for the accessed and busy bits
 
   uint16_t attributes() const { return static_cast<uint16_t>((low >> 40) & 0xf0ff); }
   uint32_t limit() const;
-  uint64_t base() const {
-    return ((low >> 16) & 0xffffff) | (((low >> 56) & 0xff) << 24);
-  }
+  uint64_t base() const { return ((low >> 16) & 0xffffff) | (((low >> 56) & 0xff) << 24); }
   unsigned dpl() const { return (low >> 45) & 3; }
   unsigned type() const { return (low >> 40) & 0xf; }
   bool present() const { return (low >> 47) & 1; }
   bool system() const { return !((low >> 44) & 1); }
   bool code() const { return !system() && ((low >> 43) & 1); }
-  bool conforming() const { return (low >> 42) & 1; }   // code
-  bool readable() const { return (low >> 41) & 1; }     // code
+  bool conforming() const { return (low >> 42) & 1; }  // code
+  bool readable() const { return (low >> 41) & 1; }    // code
   bool writable() const { return !code() && ((low >> 41) & 1); }
   bool long_code() const { return (low >> 53) & 1; }
   bool default32() const { return (low >> 54) & 1; }
@@ -40,7 +39,8 @@ constexpr uint16_t kSelectorErrorMask = 0xfffc;
 
 inline bool NullSelector(uint16_t selector) { return (selector & kSelectorErrorMask) == 0; }
 
-// The descriptor that a selector names; `vector`(selector) where it lies outside its table. Null selectors are the caller's business.
+// The descriptor that a selector names; `vector`(selector) where it lies outside its table. Null
+// selectors are the caller's business.
 Descriptor ReadDescriptor(Cpu& cpu, uint16_t selector,
                           x86::Vector vector = x86::Vector::kGeneralProtection);
 // Bits 32 to 63 of a 16-byte descriptor's base.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The software TLB: from linear page to host memory, one direct-mapped array for each way of looking at memory.
+// The software TLB: from linear page to host memory, one direct-mapped array for each way of
+// looking at memory.
 #pragma once
 
 #include <array>
@@ -33,8 +34,8 @@ struct TlbDetail {
 // Through whose eyes data is accessed.
 enum class View : uint8_t {
   kUser,
-  kSupervisor,       // with SMAP in force where CR4 has it
-  kSupervisorAc,     // EFLAGS.AC lifts SMAP
+  kSupervisor,    // with SMAP in force where CR4 has it
+  kSupervisorAc,  // EFLAGS.AC lifts SMAP
 };
 constexpr size_t kViewCount = 3;
 
@@ -58,7 +59,8 @@ class Tlb {
     details_[index] = detail;
     return entries_[index] = entry;
   }
-  // Visits only slots that were filled since the last time: address spaces are switched often, and use few pages each.
+  // Visits only slots that were filled since the last time: address spaces are switched often, and
+  // use few pages each.
   void Flush(bool keep_global) {
     for (size_t word = 0; word < kEntries / 64; ++word) {
       uint64_t drop = keep_global ? local_[word] : used_[word];
