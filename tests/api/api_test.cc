@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a client may rely on: lifecycle, errors with details, idempotency, paging, events, a lost
+// worker, the daemon's end.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "tests/api/daemon_process.h"
+
+namespace trapline::daemon {
+namespace {
+
+template <typename Detail>
+Detail DetailOf(const grpc::Status& status) {
+  google::rpc::Status full;
+  Detail detail;
+  full.ParseFromString(status.error_details());
+  for (const auto& any : full.details()) any.UnpackTo(&detail);
+  return detail;
+}
+google::rpc::ErrorInfo InfoOf(const grpc::Status& status) {
+  google::rpc::Status full;
+  google::rpc::ErrorInfo info;
+  full.ParseFromString(status.error_details());
+  for (const auto& any : full.details()) {
+    if (any.Is<google::rpc::ErrorInfo>()) any.UnpackTo(&info);
+  }
+  return info;
+}
+
+class Api : public ::testing::Test {
+ protected:
+  grpc::Status Create(const std::string& id, const std::string& guest,
+                      const std::string& append = "", const std::string& request_id = "",
+                      v1::Vm* vm = nullptr) {
+    v1::CreateVmRequest request;
+    request.set_vm_id(id);
+    request.set_request_id(request_id);
+    auto* spec = request.mutable_vm()->mutable_spec();
+    spec->set_kernel_path(std::string(TRAPLINE_GUESTS_DIR) + "/" + guest + ".elf");
+    spec->set_command_line(append);
+    spec->set_memory_bytes(64 << 20);
+    v1::Vm unused;
+    grpc::ClientContext context;
+    return daemon_->vms().CreateVm(&context, request, vm ? vm : &unused);
+  }
+  grpc::Status Start(const std::string& id) {
+    v1::StartVmRequest request;
+    request.set_name("vms/" + id);
+    v1::Vm vm;
+    grpc::ClientContext context;
+    return daemon_->vms().StartVm(&context, request, &vm);
+  }
+  v1::Vm Get(const std::string& id) {
+    v1::GetVmRequest request;
+    request.set_name("vms/" + id);
+    v1::Vm vm;
+    grpc::ClientContext context;
+    daemon_->vms().GetVm(&context, request, &vm);
+    return vm;
+  }
+  v1::Vm Await(const std::string& id, v1::Vm::State state) {
+    v1::WaitVmRequest request;
+    request.set_name("vms/" + id);
+    request.add_target_states(state);
+    v1::Vm vm;
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+    EXPECT_TRUE(daemon_->vms().WaitVm(&context, request, &vm).ok());
+    return vm;
+  }
+
+  std::unique_ptr<DaemonProcess> daemon_ = std::make_unique<DaemonProcess>();
+};
+
+constexpr char kEndless[] = "calls=1000000000000";
+
+TEST_F(Api, AGuestsStatusIsInItsVm) {
+  ASSERT_TRUE(Create("a", "hello", "status=3").ok());
+  EXPECT_EQ(Get("a").state(), v1::Vm::CREATED);
+  ASSERT_TRUE(Start("a").ok());
+  EXPECT_EQ(Await("a", v1::Vm::STOPPED).exit_status(), 7);
+}
+
+TEST_F(Api, IllegalMovesNameBothStates) {
+  ASSERT_TRUE(Create("a", "hello", kEndless).ok());
+  v1::PauseVmRequest request;
+  request.set_name("vms/a");
+  v1::Vm vm;
+  grpc::ClientContext context;
+  grpc::Status status = daemon_->vms().PauseVm(&context, request, &vm);
+  EXPECT_EQ(status.error_code(), grpc::FAILED_PRECONDITION);
+  google::rpc::ErrorInfo info = InfoOf(status);
+  EXPECT_EQ(info.reason(), "VM_WRONG_STATE");
+  EXPECT_EQ(info.domain(), "trapline");
+  EXPECT_EQ(info.metadata().at("current"), "CREATED");
+  EXPECT_EQ(info.metadata().at("allowed"), "RUNNING");
+}
+
+TEST_F(Api, WrongInputNamesItsField) {
+  grpc::Status status = Create("Not-A-Name", "hello");
+  EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_EQ(DetailOf<google::rpc::BadRequest>(status).field_violations(0).field(), "vm_id");
+  status = Create("a", "no-such-guest");
+  EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_EQ(DetailOf<google::rpc::BadRequest>(status).field_violations(0).field(),
+            "vm.spec.kernel");
+  EXPECT_EQ(Start("nobody").error_code(), grpc::NOT_FOUND);
+  EXPECT_EQ(InfoOf(Start("nobody")).reason(), "VM_NOT_FOUND");
+}
+
+TEST_F(Api, ARepeatedRequestMakesNoSecondVm) {
+  v1::Vm first, second;
+  ASSERT_TRUE(Create("a", "hello", "", "request-1", &first).ok());
+  ASSERT_TRUE(Create("a", "hello", "", "request-1", &second).ok());
+  EXPECT_EQ(first.uid(), second.uid());
+  EXPECT_EQ(Create("a", "hello", "", "request-2").error_code(), grpc::ALREADY_EXISTS);
+}
+
+TEST_F(Api, ListsArePaged) {
+  for (const char* id : {"a", "b", "c"}) ASSERT_TRUE(Create(id, "hello").ok());
+  v1::ListVmsRequest request;
+  request.set_page_size(2);
+  v1::ListVmsResponse page;
+  grpc::ClientContext first;
+  ASSERT_TRUE(daemon_->vms().ListVms(&first, request, &page).ok());
+  EXPECT_EQ(page.vms_size(), 2);
+  request.set_page_token(page.next_page_token());
+  grpc::ClientContext second;
+  ASSERT_TRUE(daemon_->vms().ListVms(&second, request, &page).ok());
+  ASSERT_EQ(page.vms_size(), 1);
+  EXPECT_EQ(page.vms(0).name(), "vms/c");
+  EXPECT_EQ(page.next_page_token(), "");
+}
+
+TEST_F(Api, AWatchHasNoGapAndResumes) {
+  ASSERT_TRUE(Create("a", "hello").ok());
+  grpc::ClientContext context;
+  v1::WatchVmEventsRequest request;
+  auto watch = daemon_->vms().WatchVmEvents(&context, request);
+  watch->WaitForInitialMetadata();
+  ASSERT_TRUE(Start("a").ok());
+  v1::WatchVmEventsResponse response;
+  std::vector<v1::VmEvent::Kind> kinds;
+  std::string token;
+  while (kinds.empty() || kinds.back() != v1::VmEvent::STOPPED) {
+    ASSERT_TRUE(watch->Read(&response));
+    if (!response.has_event()) continue;
+    kinds.push_back(response.event().kind());
+    if (kinds.size() == 1) token = response.resume_token();
+  }
+  EXPECT_THAT(kinds, ::testing::ElementsAre(v1::VmEvent::STARTED, v1::VmEvent::GUEST_POWER_OFF,
+                                            v1::VmEvent::STOPPED));
+  context.TryCancel();
+
+  grpc::ClientContext again;
+  request.set_resume_token(token);
+  auto resumed = daemon_->vms().WatchVmEvents(&again, request);
+  ASSERT_TRUE(resumed->Read(&response));
+  EXPECT_EQ(response.event().kind(), v1::VmEvent::GUEST_POWER_OFF);
+  again.TryCancel();
+}
+
+TEST_F(Api, AKilledWorkerIsAFailedVmWhoseSitesCanStillBeRead) {
+  ASSERT_TRUE(Create("a", "hello", kEndless).ok());
+  ASSERT_TRUE(Start("a").ok());
+  v1::ListSitesRequest request;
+  request.set_parent("vms/a");
+  v1::ListSitesResponse sites;
+  while (sites.sites_size() == 0 || sites.sites(0).state() != v1::Site::LINKED) {
+    grpc::ClientContext context;
+    ASSERT_TRUE(daemon_->sites().ListSites(&context, request, &sites).ok());
+  }
+  // The worker is the daemon's only child.
+  pid_t worker = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::ifstream command(entry.path() / "cmdline");
+    std::string text((std::istreambuf_iterator<char>(command)), {});
+    if (text.find(daemon_->directory() + "/run/vms/a/vmm.sock") != std::string::npos)
+      worker = std::stoi(entry.path().filename());
+  }
+  ASSERT_GT(worker, 0);
+  kill(worker, SIGKILL);
+  v1::Vm vm = Await("a", v1::Vm::FAILED);
+  EXPECT_THAT(vm.state_reason(), ::testing::HasSubstr("killed by signal 9"));
+  grpc::ClientContext context;
+  ASSERT_TRUE(daemon_->sites().ListSites(&context, request, &sites).ok());
+  ASSERT_EQ(sites.sites_size(), 1);
+  EXPECT_GT(sites.sites(0).fast_calls(), 0u);
+}
+
+TEST_F(Api, SigtermEndsStreamsAndTheDaemonWithZeroAndDefinitionsSurvive) {
+  ASSERT_TRUE(Create("a", "hello", kEndless).ok());
+  ASSERT_TRUE(Start("a").ok());
+  grpc::ClientContext context;
+  v1::WatchVmEventsRequest request;
+  auto watch = daemon_->vms().WatchVmEvents(&context, request);
+  watch->WaitForInitialMetadata();
+  EXPECT_EQ(daemon_->Terminate(), 0);
+  v1::WatchVmEventsResponse response;
+  while (watch->Read(&response)) {
+  }
+  EXPECT_EQ(watch->Finish().error_code(), grpc::UNAVAILABLE);
+
+  daemon_->KeepDirectory();
+  daemon_ = std::make_unique<DaemonProcess>(daemon_->directory());
+  EXPECT_EQ(Get("a").state(), v1::Vm::STOPPED);
+  ASSERT_TRUE(Start("a").ok());
+}
+
+TEST(DaemonFlags, TcpIsRefusedUnlessLoopbackAndSaidToBeInsecure) {
+  std::string directory = std::filesystem::temp_directory_path() / "trapline-flags";
+  std::vector<std::string> common = {
+      "--listen", directory + "/d.sock", "--run-dir", directory, "--state-dir",
+      directory,  "--log-level",         "error"};
+  auto with = [&](std::vector<std::string> more) {
+    more.insert(more.end(), common.begin(), common.end());
+    return more;
+  };
+  EXPECT_EQ(RunDaemon(with({"--listen-tcp", "127.0.0.1:0"})), 1);
+  EXPECT_EQ(RunDaemon(with({"--listen-tcp", "0.0.0.0:0", "--insecure-tcp"})), 1);
+  EXPECT_EQ(RunDaemon({"--no-such-flag"}), 2);
+  std::filesystem::remove_all(directory);
+}
+
+TEST_F(Api, TwoDaemonsOnOneSocketAreRefused) {
+  EXPECT_EQ(RunDaemon({"--listen", daemon_->directory() + "/d.sock", "--run-dir",
+                       daemon_->directory() + "/run", "--state-dir",
+                       daemon_->directory() + "/state", "--log-level", "off"}),
+            2);
+  EXPECT_EQ(RunDaemon({"--listen", daemon_->directory() + "/d.sock", "--run-dir",
+                       daemon_->directory() + "/run", "--state-dir",
+                       daemon_->directory() + "/state", "--log-level", "error"}),
+            1);
+}
+
+}  // namespace
+}  // namespace trapline::daemon

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Starts and ends a daemon.
+#include "tests/api/daemon_process.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+
+#include "grpcpp/create_channel.h"
+
+namespace trapline::daemon {
+namespace {
+
+pid_t Spawn(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), TRAPLINED);
+  pid_t pid = fork();
+  if (pid != 0) return pid;
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  execv(argv[0], argv.data());
+  _exit(127);
+}
+
+int ExitCode(pid_t pid) {
+  int status = 0;
+  waitpid(pid, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+}  // namespace
+
+int RunDaemon(std::vector<std::string> arguments) { return ExitCode(Spawn(std::move(arguments))); }
+
+DaemonProcess::DaemonProcess(const std::string& directory) : directory_(directory) {
+  if (directory_.empty()) {
+    char name[] = "/tmp/trapline-api-XXXXXX";
+    directory_ = mkdtemp(name);
+  }
+  pid_ = Spawn({"--listen", directory_ + "/d.sock", "--run-dir", directory_ + "/run", "--state-dir",
+                directory_ + "/state", "--log-level", "warning"});
+  auto channel =
+      grpc::CreateChannel("unix:" + directory_ + "/d.sock", grpc::InsecureChannelCredentials());
+  channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(20));
+  vms_ = v1::Vms::NewStub(channel);
+  sites_ = v1::Sites::NewStub(channel);
+}
+
+DaemonProcess::~DaemonProcess() {
+  if (pid_ > 0) Terminate();
+  if (!keep_) std::filesystem::remove_all(directory_);
+}
+
+int DaemonProcess::Terminate() {
+  kill(pid_, SIGTERM);
+  return ExitCode(std::exchange(pid_, 0));
+}
+
+}  // namespace trapline::daemon

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// A traplined of a test's own, in a directory of its own.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "trapline/v1/sites.grpc.pb.h"
+#include "trapline/v1/vms.grpc.pb.h"
+
+namespace trapline::daemon {
+
+class DaemonProcess {
+ public:
+  // directory: empty for a new one. Waits until it serves.
+  explicit DaemonProcess(const std::string& directory = "");
+  ~DaemonProcess();
+
+  v1::Vms::Stub& vms() { return *vms_; }
+  v1::Sites::Stub& sites() { return *sites_; }
+  const std::string& directory() const { return directory_; }
+  // SIGTERM, and its exit code.
+  int Terminate();
+  // Leaves the directory for another daemon.
+  void KeepDirectory() { keep_ = true; }
+
+ private:
+  std::string directory_;
+  bool keep_ = false;
+  pid_t pid_ = 0;
+  std::unique_ptr<v1::Vms::Stub> vms_;
+  std::unique_ptr<v1::Sites::Stub> sites_;
+};
+
+// Runs traplined with these arguments until it ends by itself; its exit code.
+int RunDaemon(std::vector<std::string> arguments);
+
+}  // namespace trapline::daemon

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Boots Debian's kernel to the first line of init on one vCPU, by Trapline and by QEMU's TCG side by side, and prints both
+# times and their ratio. Usage: boot.sh [RUNS]; needs qemu-system-x86, a release build and build/guest.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+runs=${1:-5}
+bin=build/release/bin
+kernel=build/guest/vmlinuz initrd=build/guest/initramfs.cpio.gz append='console=ttyS0 trapline.poweroff'
+scratch=$(mktemp -d)
+export TRAPLINE_HOST=unix://$scratch/d.sock
+"$bin/traplined" --listen "$TRAPLINE_HOST" --run-dir "$scratch/run" --state-dir "$scratch/state" 2>/dev/null &
+daemon=$!
+trap 'kill $daemon; wait $daemon || true; rm -rf "$scratch"' EXIT
+until "$bin/trapline" host >/dev/null 2>&1; do sleep 0.05; done
+
+# Seconds until a command's output has the first line of init; the command is ended then.
+until_init() {
+  local start end
+  start=$(date +%s.%N)
+  "$@" 2>/dev/null </dev/null | grep -q -m 1 'init: first line' || true
+  end=$(date +%s.%N)
+  echo "$end - $start" | bc
+}
+for run in $(seq "$runs"); do
+  ours=$(until_init "$bin/trapline" run "$kernel" --initrd "$initrd" --append "$append" --memory 256M)
+  theirs=$(until_init timeout 60 qemu-system-x86_64 -M microvm,acpi=off,rtc=on -accel tcg -m 256 -nographic -no-reboot \
+    -kernel "$kernel" -initrd "$initrd" -append "$append reboot=t panic=-1")
+  echo "run $run: trapline ${ours}s, qemu tcg ${theirs}s, ratio $(echo "scale=2; $ours / $theirs" | bc)"
+done
