@@ -88,9 +88,13 @@ absl::StatusOr<uint64_t> ParseNumber(absl::string_view text) {
 std::string Hex(uint64_t value) { return absl::StrFormat("0x%x", value); }
 
 std::string Grouped(uint64_t value) {
-  std::string digits = absl::StrCat(value);
-  for (size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, 1, ',');
-  return digits;
+  const std::string digits = absl::StrCat(value);
+  std::string out;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) out.push_back(',');
+    out.push_back(digits[i]);
+  }
+  return out;
 }
 
 std::string Age(absl::Duration age) {
