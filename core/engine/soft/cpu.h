@@ -90,6 +90,7 @@ class Cpu {
   bool halted = false;                  // the block ended with HLT
   uint8_t code_bits = 16;               // 16, 32 or 64
   uint32_t pauses = 0;                  // PAUSE instructions so far
+  uint32_t pauses = 0;                  // PAUSE instructions so far
 
   // --- Registers ---
   template <typename T>
