@@ -44,6 +44,7 @@ struct ModelRegisters {
   uint64_t tsc_offset = 0, tsc_adjust = 0;
   uint64_t misc_enable = 1;  // fast strings
   uint64_t mcg_status = 0;
+  uint64_t mc0[4] = {};
   uint64_t mtrr_default = 0xc06;  // on, fixed ranges on, write-back
   uint64_t mtrr_fixed[11] = {};
   uint64_t mtrr_variable[16] = {};
@@ -85,11 +86,11 @@ class Cpu {
   bool leave_block = false;             // a store hit code: decode anew before the next instruction
   bool interrupt_shadow = false;        // hold interrupts for one instruction (STI, MOV SS)
   bool debug_shadow = false;            // hold debug traps and breakpoints likewise (MOV SS, POP SS)
+  bool step_at_end = false;             // whether this instruction is single-stepped shows in TF behind it, not before
   uint64_t debug_hits = 0;              // DR6 bits of watchpoints that this instruction hit (debug.h)
   bool nmi_blocked = false;
   bool halted = false;                  // the block ended with HLT
   uint8_t code_bits = 16;               // 16, 32 or 64
-  uint32_t pauses = 0;                  // PAUSE instructions so far
   uint32_t pauses = 0;                  // PAUSE instructions so far
 
   // --- Registers ---

@@ -43,12 +43,21 @@ uint32_t BrandWord(uint32_t leaf, unsigned word) {
 
 unsigned TopologyShift(uint32_t count) { return count <= 1 ? 0 : 32 - __builtin_clz(count - 1); }
 
-CpuidLeaf Features(const Cpu& cpu) {
+// The local APIC is there until its base MSR disables it.
+bool ApicEnabled(Cpu& cpu) {
+  constexpr uint32_t kApicBase = 0x1b;
+  constexpr uint64_t kEnable = 1u << 11;
+  uint64_t value;
+  return !cpu.host.ReadMsr(kApicBase, &value) || (value & kEnable);
+}
+
+CpuidLeaf Features(Cpu& cpu) {
   uint32_t count = cpu.config.vcpu_count;
   uint32_t ebx = cpu.apic_id << 24 | std::min<uint32_t>(1u << TopologyShift(count), 255) << 16 | 8u << 8;
   uint32_t edx = kFpu | kDe | kPse | kTsc | kMsr | kPae | kMce | kCx8 | kApic | kSep | kMtrr | kPge | kMca | kCmov |
                  kPat | kPse36 | kClflush | kMmx | kFxsr | kSse | kSse2;
   if (count > 1) edx |= kHtt;
+  if (!ApicEnabled(cpu)) edx &= ~kApic;
   return {kSignature, ebx, kCx16 | kX2apic | kMovbe | kPopcnt | kTscDeadline | kHypervisor, edx};
 }
 
@@ -62,7 +71,7 @@ CpuidLeaf Topology(const Cpu& cpu, uint32_t subleaf) {
   return {0, 0, subleaf, cpu.apic_id};
 }
 
-CpuidLeaf Basic(const Cpu& cpu, uint32_t leaf, uint32_t subleaf) {
+CpuidLeaf Basic(Cpu& cpu, uint32_t leaf, uint32_t subleaf) {
   switch (leaf) {
     case 0: return {kMaxLeaf, 0x756e6547, 0x6c65746e, 0x49656e69};  // "GenuineIntel"
     case 1: return Features(cpu);

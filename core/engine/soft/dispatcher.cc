@@ -83,6 +83,12 @@ void Dispatcher::RunBlocks() {
     } while (next);
     cpu_.current = nullptr;
     if (cpu_.interrupt_shadow || shadow) cpu_.RecheckInterrupts();
+    if (cpu_.step_at_end) [[unlikely]] {
+      // SYSCALL and SYSRET; and interrupts, which clear TF.
+      cpu_.step_at_end = false;
+      stepping = (cpu_.rflags_rest & x86::rflags::kTf) != 0;
+      if (stepping) alone = true;
+    }
     if (alone) RaiseDebugTraps(stepping);
     if (cpu_.halted) {
       cpu_.halted = false;
@@ -242,6 +248,7 @@ bool Dispatcher::HandleFault(const Fault& fault, const Op* op) {
   }
   cpu_.unresolved_link = nullptr;
   cpu_.debug_hits = 0;
+  cpu_.step_at_end = false;
   Fault actual = fault;
   if (fault.noncanonical && op && op->segment == x86::kSs) actual.vector = x86::Vector::kStackFault;
   if (fault.vector == x86::Vector::kInvalidOpcode && op) {
@@ -276,7 +283,7 @@ void Dispatcher::CheckCodeBreakpoint(bool resume) {
   if (resume || cpu_.debug_shadow || !BreakpointsEnabled(cpu_)) return;
   uint64_t hits = CodeBreakpoints(cpu_, cpu_.LinearOfCode(cpu_.rip));
   if (hits == 0) return;
-  cpu_.dr[6] |= hits;
+  cpu_.dr[6] = (cpu_.dr[6] & ~debug::kDr6Hits) | hits;
   Raise(x86::Vector::kDebug);
 }
 
@@ -287,7 +294,7 @@ void Dispatcher::RaiseDebugTraps(bool stepping) {
   uint64_t hits = std::exchange(cpu_.debug_hits, 0) | (stepping ? debug::kDr6SingleStep : 0);
   if (hits == 0) return;
   cpu_.halted = false;
-  cpu_.dr[6] |= hits;
+  cpu_.dr[6] = (cpu_.dr[6] & ~debug::kDr6Hits) | hits;
   Raise(x86::Vector::kDebug);
 }
 

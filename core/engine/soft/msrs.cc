@@ -73,6 +73,13 @@ void WritePat(Cpu& cpu, uint64_t value) {
   cpu.msr.pat = value;
 }
 
+// CTL, STATUS, ADDR, MISC (SDM volume 3, section 15.3.2).
+void WriteMachineCheckBank(Cpu& cpu, uint32_t which, uint64_t value) {
+  if (which == 0 && value != 0 && value != ~uint64_t{0}) RaiseGp();
+  if (which == 1 && value != 0) RaiseGp();
+  cpu.msr.mc0[which] = value;
+}
+
 }  // namespace
 
 uint64_t ReadMsr(Cpu& cpu, uint32_t index) {
@@ -92,7 +99,7 @@ uint64_t ReadMsr(Cpu& cpu, uint32_t index) {
     case kPlatformId: return 0;
     case kFeatureControl: return 1;  // locked, no VMX
   }
-  if (index >= kMc0 && index < kMc0End) return 0;
+  if (index >= kMc0 && index < kMc0End) return cpu.msr.mc0[index - kMc0];
   uint64_t value;
   if (!cpu.host.ReadMsr(index, &value)) RaiseGp();
   return value;
@@ -135,7 +142,10 @@ void WriteMsr(Cpu& cpu, uint32_t index, uint64_t value) {
     case kMicrocode:
     case kMicrocodeUpdate: return;
   }
-  if (index >= kMc0 && index < kMc0End) return;
+  if (index >= kMc0 && index < kMc0End) {
+    WriteMachineCheckBank(cpu, index - kMc0, value);
+    return;
+  }
   if (!cpu.host.WriteMsr(index, value)) RaiseGp();
 }
 

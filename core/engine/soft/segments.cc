@@ -118,11 +118,11 @@ void LoadSegment(Cpu& cpu, x86::SegmentName name, uint16_t selector) {
 void DropInnerSegments(Cpu& cpu) {
   for (x86::SegmentName name : {x86::kEs, x86::kDs, x86::kFs, x86::kGs}) {
     x86::Segment& s = cpu.segment[name];
-    // A null one keeps its base, which 64-bit code may have set on its own.
+    // A null one keeps its base, which 64-bit code may have set on its own; so does one that becomes null.
     if (!(s.attributes & attr::kPresent)) continue;
     unsigned dpl = (s.attributes >> attr::kDplShift) & 3;
     bool conforming = (s.attributes & attr::kCode) && (s.attributes & attr::kExpandDownOrConforming);
-    if (dpl < cpu.cpl && !conforming) s = {0, 0, 0, 0};
+    if (dpl < cpu.cpl && !conforming) s = {0, 0, 0, s.base};
   }
 }
 
@@ -137,7 +137,10 @@ void LoadLdt(Cpu& cpu, uint16_t selector) {
   if (!d.system() || d.type() != kTypeLdt) RaiseGp(error);
   if (!d.present()) Raise(x86::Vector::kSegmentNotPresent, error);
   x86::Segment ldtr = SegmentOf(selector, d);
-  if (cpu.LongMode()) ldtr.base |= ReadDescriptorHigh(cpu, selector, d);
+  if (cpu.LongMode()) {
+    ldtr.base |= ReadDescriptorHigh(cpu, selector, d);
+    if (!x86::Canonical(ldtr.base)) RaiseGp(error);
+  }
   cpu.ldtr = ldtr;
 }
 
@@ -150,7 +153,10 @@ void LoadTaskRegister(Cpu& cpu, uint16_t selector) {
   if (!available) RaiseGp(error);
   if (!d.present()) Raise(x86::Vector::kSegmentNotPresent, error);
   x86::Segment tr = SegmentOf(selector, d);
-  if (cpu.LongMode()) tr.base |= ReadDescriptorHigh(cpu, selector, d);
+  if (cpu.LongMode()) {
+    tr.base |= ReadDescriptorHigh(cpu, selector, d);
+    if (!x86::Canonical(tr.base)) RaiseGp(error);
+  }
   d.low |= kBusyBit;
   cpu.StoreSystem<uint8_t>(d.address + 5, static_cast<uint8_t>(d.low >> 40));
   tr.attributes |= attr::kWritableOrReadable;  // the busy bit has the same place

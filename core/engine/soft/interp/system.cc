@@ -397,7 +397,7 @@ const Op* Swapgs(Cpu& cpu, const Op* op) {
 }
 template <bool kSet>
 const Op* AccessControl(Cpu& cpu, const Op* op) {
-  if (cpu.cpl != 0 || !(cpu.cr4 & x86::cr4::kSmap)) RaiseUd();
+  if (cpu.cpl != 0) RaiseUd();
   cpu.rflags_rest = kSet ? cpu.rflags_rest | kAc : cpu.rflags_rest & ~kAc;
   cpu.UpdateMode();
   return op + 1;

@@ -2,6 +2,7 @@
 // Transfers of control beyond the near branch: INT, IRET, far JMP, CALL and RET, SYSCALL and SYSENTER; and the loads of segment
 // registers, with PUSHF and POPF (SDM volume 2; volume 3, sections 5.8 and 6.12).
 #include "core/engine/soft/cpu.h"
+#include "core/engine/soft/debug.h"
 #include "core/engine/soft/delivery.h"
 #include "core/engine/soft/interp/hypercall_entry.h"
 #include "core/engine/soft/interp/system.h"
@@ -18,6 +19,7 @@ namespace attr = x86::segment_attribute;
 const Op* Interrupt(Cpu& cpu, const Op* op, uint8_t vector, Source source) {
   cpu.rip = cpu.NextRipOf(op) & cpu.RipMask();
   DeliverInterruption(cpu, {vector, source});
+  cpu.step_at_end = true;
   return cpu.Dispatch();
 }
 const Op* Int3(Cpu& cpu, const Op* op) { return Interrupt(cpu, op, 3, Source::kSoftware); }
@@ -25,7 +27,13 @@ const Op* Into(Cpu& cpu, const Op* op) {
   if (!cpu.lazy.Overflow()) return cpu.Leave(op);
   return Interrupt(cpu, op, 4, Source::kSoftware);
 }
-const Op* Int1(Cpu& cpu, const Op* op) { return Interrupt(cpu, op, 1, Source::kIcebp); }
+const Op* Int1(Cpu& cpu, const Op* op) {
+  // What MOV SS held back comes with it.
+  if (cpu.debug_hits != 0) {
+    cpu.dr[6] = (cpu.dr[6] & ~debug::kDr6Hits) | std::exchange(cpu.debug_hits, 0);
+  }
+  return Interrupt(cpu, op, 1, Source::kIcebp);
+}
 
 const Op* Iret(Cpu& cpu, const Op* op) {
   ReturnFromInterrupt(cpu, op->operand_size);
@@ -297,14 +305,17 @@ void SwitchFlat(Cpu& cpu, uint16_t cs, uint16_t ss, bool long_code, unsigned cpl
   cpu.UpdateMode();
 }
 
+// In compatibility mode, too, as AMD's processors have it; Intel's raise #UD there, which no system relies on.
 const Op* Syscall(Cpu& cpu, const Op* op) {
-  if (!(cpu.efer & x86::efer::kSce) || !cpu.Code64()) RaiseUd();
+  if (!(cpu.efer & x86::efer::kSce) || !cpu.LongMode()) RaiseUd();
+  uint64_t target = cpu.Code64() ? cpu.msr.lstar : cpu.msr.cstar;
   cpu.r[x86::kRcx] = cpu.NextRipOf(op);
   cpu.r[x86::kR11] = cpu.Rflags() & ~kRf;
   auto cs = static_cast<uint16_t>((cpu.msr.star >> 32) & kSelectorErrorMask);
   cpu.SetRflags(cpu.Rflags() & ~cpu.msr.fmask & ~kRf);
   SwitchFlat(cpu, cs, static_cast<uint16_t>(cs + 8), true, 0);
-  cpu.rip = cpu.msr.lstar;
+  cpu.rip = target;
+  cpu.step_at_end = true;
   return cpu.Dispatch();
 }
 const Op* Sysret(Cpu& cpu, const Op* op) {
@@ -318,6 +329,7 @@ const Op* Sysret(Cpu& cpu, const Op* op) {
   cpu.SetRflags(cpu.r[x86::kR11] & kKept);
   SwitchFlat(cpu, static_cast<uint16_t>((base + (wide ? 16 : 0)) | 3), static_cast<uint16_t>((base + 8) | 3), wide, 3);
   cpu.rip = target;
+  cpu.step_at_end = true;
   return cpu.Dispatch();
 }
 const Op* Sysenter(Cpu& cpu, const Op*) {
