@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// kallsyms as Linux 4.6 to 6.3 lay it out with CONFIG_KALLSYMS_BASE_RELATIVE (scripts/kallsyms.c):
+// kallsyms as Linux 4.6 to 6.3 lay it out with CONFIG_KALLSYMS_BASE_RELATIVE (scripts/kallsyms.c);
+// later ones have a table of name order before token_table:
 //
 //   offsets | relative_base | num_syms | names | markers | token_table | token_index
 //
@@ -31,6 +32,7 @@ using Bytes = std::span<const std::byte>;
 
 constexpr size_t kTokens = 256, kNamesPerMarker = 256, kLongestToken = 64, kLongestName = 512;
 constexpr uint64_t kMaxSymbols = 1 << 20;
+constexpr uint64_t kReach = 16 << 20;  // from num_syms to token_table, at the most
 constexpr std::string_view kDigits("0\0001\0002\0003\0004\0005\0006\0007\0008\0009\0", 20);
 
 uint64_t AlignUp(uint64_t value) { return (value + 7) & ~uint64_t{7}; }
@@ -40,9 +42,7 @@ class Kallsyms {
   explicit Kallsyms(Bytes memory) : memory_(memory) {}
 
   // The table around the digits at this offset, if there is one.
-  bool Locate(uint64_t digits) {
-    return FindTokens(digits) && FindMarkers() && FindNames() && CheckOffsets();
-  }
+  bool Locate(uint64_t digits) { return FindTokens(digits) && FindNames(); }
 
   std::vector<machine::Symbol> Read() const {
     std::vector<machine::Symbol> symbols;
@@ -104,55 +104,39 @@ class Kallsyms {
     return true;
   }
 
-  bool FindMarkers() {
-    uint64_t at = tokens_at_ & ~uint64_t{7};
-    if (at != tokens_at_ || at < 8) return false;
-    at -= 4;
-    if (ReadAt<uint32_t>(memory_, at) == 0u) at -= 4;  // padding
-    uint64_t end = at;
-    uint32_t last = ~0u;
-    for (;; at -= 4) {
-      auto marker = ReadAt<uint32_t>(memory_, at);
-      if (!marker || *marker >= last || end - at > 4 * kMaxSymbols / kNamesPerMarker || at < 8)
-        return false;
-      last = *marker;
-      if (last == 0) break;
-    }
-    markers_ = at;
-    marker_count_ = (end - at) / 4 + 1;
-    return marker_count_ > 2;
-  }
-
+  // relative_base and num_syms stand out: an address in the kernel's half, then a small count with
+  // zeros behind it.
   bool FindNames() {
-    uint32_t first = *ReadAt<uint32_t>(memory_, markers_ + 4);
-    uint32_t last = *ReadAt<uint32_t>(memory_, markers_ + 4 * (marker_count_ - 1));
-    if (last > markers_) return false;
-    uint64_t highest = (markers_ - last) & ~uint64_t{7};
-    uint64_t reach = kNamesPerMarker * kLongestName;
-    for (uint64_t start = highest; start >= 16 && highest - start < reach; start -= 8) {
-      auto count = ReadAt<uint32_t>(memory_, start - 8);
-      if (!count || *count <= (marker_count_ - 1) * kNamesPerMarker ||
-          *count > marker_count_ * kNamesPerMarker)
+    for (uint64_t at = (tokens_at_ & ~uint64_t{7}) - 8; at >= 16 && tokens_at_ - at < kReach;
+         at -= 8) {
+      auto base = ReadAt<uint64_t>(memory_, at - 8), count = ReadAt<uint64_t>(memory_, at);
+      if (!base || !count || (*base >> 47) != 0x1ffff || *count < kNamesPerMarker ||
+          *count > kMaxSymbols)
         continue;
-      uint64_t at = start;
-      bool whole = true;
-      for (size_t i = 0; i < kNamesPerMarker && whole; ++i) whole = SkipName(&at);
-      if (!whole || at - start != first) continue;
-      names_ = start;
+      uint64_t size = AlignUp(4 * *count);
+      if (size > at - 8 || !CheckMarkers(at + 8, *count)) continue;
+      base_ = *base;
       count_ = *count;
+      names_ = at + 8;
+      offsets_ = at - 8 - size;
       return true;
     }
     return false;
   }
 
-  bool CheckOffsets() {
-    uint64_t base_at = names_ - 16;
-    uint64_t size = AlignUp(4 * count_);
-    auto base = ReadAt<uint64_t>(memory_, base_at);
-    if (!base || size > base_at || (*base >> 47) != 0x1ffff)
-      return false;  // a kernel's own half of the addresses
-    base_ = *base;
-    offsets_ = base_at - size;
+  // Marker i, behind the names, says where name 256 * i begins.
+  bool CheckMarkers(uint64_t names, uint64_t count) const {
+    std::vector<uint64_t> starts;
+    uint64_t at = names;
+    for (uint64_t i = 0; i < count; ++i) {
+      if (i % kNamesPerMarker == 0) starts.push_back(at - names);
+      if (at >= tokens_at_ || !SkipName(&at)) return false;
+    }
+    uint64_t markers = AlignUp(at);
+    for (size_t i = 0; i < starts.size(); ++i) {
+      auto marker = ReadAt<uint32_t>(memory_, markers + 4 * i);
+      if (!marker || *marker != starts[i]) return false;
+    }
     return true;
   }
 
@@ -182,8 +166,7 @@ class Kallsyms {
   }
 
   const Bytes memory_;
-  uint64_t tokens_at_ = 0, markers_ = 0, marker_count_ = 0, names_ = 0, count_ = 0, offsets_ = 0,
-           base_ = 0;
+  uint64_t tokens_at_ = 0, names_ = 0, count_ = 0, offsets_ = 0, base_ = 0;
   std::string tokens_[kTokens];
   uint64_t token_starts_[kTokens] = {};
 };
