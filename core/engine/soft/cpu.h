@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The software CPU's state, and the primitives that every instruction handler is written with.
 //
-// One Cpu is one vCPU and belongs to its thread, but for `attention`, `retired` and what is behind PhysicalPages. Handlers read and
-// write guest registers and memory through it. A fault is thrown (fault.h) before anything the guest can see was changed.
+// One Cpu is one vCPU and belongs to its thread, but for `attention`, `retired` and what is behind
+// PhysicalPages. Handlers read and write guest registers and memory through it. A fault is thrown
+// (fault.h) before anything the guest can see was changed.
 #pragma once
 
 #include <atomic>
@@ -33,7 +34,8 @@ enum Attention : uint32_t {
   kAttentionKick = 1,       // leave Run
   kAttentionInterrupt = 2,  // an interrupt or NMI may be deliverable
   kAttentionExclusive = 4,  // somebody wants to be alone
-  kAttentionSingle = 8,     // each instruction comes to the dispatcher: single-step, breakpoints, interrupt shadow
+  kAttentionSingle =
+      8,  // each instruction comes to the dispatcher: single-step, breakpoints, interrupt shadow
 };
 
 // The MSRs that the engine keeps as plain storage.
@@ -75,23 +77,24 @@ class Cpu {
   VcpuHost& host;
   PhysicalPages& pages;
   Exclusive& exclusive;
-  Block* block = nullptr;               // the one that runs
-  const Op* current = nullptr;          // of it, the Op that runs; null between blocks
+  Block* block = nullptr;                // the one that runs
+  const Op* current = nullptr;           // of it, the Op that runs; null between blocks
   BlockLink* unresolved_link = nullptr;  // what the dispatcher shall fill in with the next block
   std::atomic<uint32_t> attention{0};
   std::atomic<uint64_t> retired{0};
-  // Count the changes to where linear pages of code lead: all of them, and those that global pages see as well. No value
-  // is ever in both.
+  // Count the changes to where linear pages of code lead: all of them, and those that global pages
+  // see as well. No value is ever in both.
   uint64_t tlb_epoch = 1, global_epoch = uint64_t{1} << 63;
-  bool leave_block = false;             // a store hit code: decode anew before the next instruction
-  bool interrupt_shadow = false;        // hold interrupts for one instruction (STI, MOV SS)
-  bool debug_shadow = false;            // hold debug traps and breakpoints likewise (MOV SS, POP SS)
-  bool step_at_end = false;             // whether this instruction is single-stepped shows in TF behind it, not before
-  uint64_t debug_hits = 0;              // DR6 bits of watchpoints that this instruction hit (debug.h)
+  bool leave_block = false;       // a store hit code: decode anew before the next instruction
+  bool interrupt_shadow = false;  // hold interrupts for one instruction (STI, MOV SS)
+  bool debug_shadow = false;      // hold debug traps and breakpoints likewise (MOV SS, POP SS)
+  bool step_at_end =
+      false;  // whether this instruction is single-stepped shows in TF behind it, not before
+  uint64_t debug_hits = 0;  // DR6 bits of watchpoints that this instruction hit (debug.h)
   bool nmi_blocked = false;
-  bool halted = false;                  // the block ended with HLT
-  uint8_t code_bits = 16;               // 16, 32 or 64
-  uint32_t pauses = 0;                  // PAUSE instructions so far
+  bool halted = false;     // the block ended with HLT
+  uint8_t code_bits = 16;  // 16, 32 or 64
+  uint32_t pauses = 0;     // PAUSE instructions so far
 
   // --- Registers ---
   template <typename T>
@@ -100,7 +103,8 @@ class Cpu {
     std::memcpy(&value, reinterpret_cast<const char*>(r) + offset, sizeof value);
     return value;
   }
-  // Writing 32 bits clears the upper half; smaller writes leave the rest. (Outside 64-bit mode nobody sees the upper half.)
+  // Writing 32 bits clears the upper half; smaller writes leave the rest. (Outside 64-bit mode
+  // nobody sees the upper half.)
   template <typename T>
   void Set(uint8_t offset, T value) {
     if constexpr (sizeof(T) == 4) {
@@ -121,11 +125,10 @@ class Cpu {
   bool Virtual8086() const { return (rflags_rest & x86::rflags::kVm) != 0; }
   bool RealMode() const { return !ProtectedMode(); }
   unsigned Iopl() const { return (rflags_rest & x86::rflags::kIopl) >> x86::rflags::kIoplShift; }
-  // Recomputes what is derived from CS, CPL, RFLAGS and the control registers. Call after changing any of them.
+  // Recomputes what is derived from CS, CPL, RFLAGS and the control registers. Call after changing
+  // any of them.
   void UpdateMode();
-  BlockMode CurrentBlockMode(bool single) const {
-    return {code_bits, cpl == 3, single};
-  }
+  BlockMode CurrentBlockMode(bool single) const { return {code_bits, cpl == 3, single}; }
   PagingMode Paging() const { return {cr0, cr3, cr4, efer}; }
   // 8, 4 or 2: how much of RSP push and pop use.
   unsigned StackWidth() const {
@@ -141,16 +144,18 @@ class Cpu {
   }
   uint64_t RipOf(const Op* op) const { return block->rip + op->offset; }
   uint64_t NextRipOf(const Op* op) const { return block->rip + op->offset + op->length; }
-  // Runs the Op behind this one: the way out of a handler that cannot end the block. As a handler's last act it is a jump
-  // to the next handler, which the host predicts better than a way back to the dispatcher's loop. (Returning op + 1 is
-  // as right, and leaves the jump to that loop.) Unoptimized builds nest at most as deep as a block is long.
+  // Runs the Op behind this one: the way out of a handler that cannot end the block. As a handler's
+  // last act it is a jump to the next handler, which the host predicts better than a way back to
+  // the dispatcher's loop. (Returning op + 1 is as right, and leaves the jump to that loop.)
+  // Unoptimized builds nest at most as deep as a block is long.
   const Op* Then(const Op* op) {
     current = op + 1;
     return current->run(*this, current);
   }
   // The same after a store, which may have hit code.
   const Op* Next(const Op* op) {
-    if (leave_block) [[unlikely]] return Leave(op);
+    if (leave_block) [[unlikely]]
+      return Leave(op);
     return Then(op);
   }
   // Goes to the dispatcher, on at the next instruction.
@@ -171,7 +176,8 @@ class Cpu {
   const Op* Repeat(const Op* op);
   // A branch to a computed address, with RIP's width in this mode.
   const Op* Jump(const Op*, uint64_t target) { return BranchIndirect(target); }
-  // Goes to the dispatcher, on at `rip`, which the handler has set; the last instruction of its block.
+  // Goes to the dispatcher, on at `rip`, which the handler has set; the last instruction of its
+  // block.
   const Op* Dispatch() {
     unresolved_link = nullptr;
     return nullptr;
@@ -194,8 +200,7 @@ class Cpu {
   uint64_t EpochOf(const Block& target) const { return target.global ? global_epoch : tlb_epoch; }
   const Op* Enter(Block* next) {
     block = next;
-    retired.store(retired.load(std::memory_order_relaxed) + next->count,
-                  std::memory_order_relaxed);
+    retired.store(retired.load(std::memory_order_relaxed) + next->count, std::memory_order_relaxed);
     return next->ops.data();
   }
 
@@ -218,7 +223,8 @@ class Cpu {
     }
     StoreSlowly<T>(linear, value);
   }
-  // Reads, lets change(old) say what to write, writes; returns old. Write permission is checked first.
+  // Reads, lets change(old) say what to write, writes; returns old. Write permission is checked
+  // first.
   template <typename T, typename F>
   T ReadModifyWrite(uint64_t linear, F change) {
     const TlbEntry& entry = tlb_->Slot(linear);
@@ -249,8 +255,8 @@ class Cpu {
   T AtomicExchange(uint64_t linear, T value) {
     return AtomicRmw<T>(linear, [value](T) { return value; });
   }
-  // Stores desired if *expected is there; else *expected becomes what is. Needs write permission either way. T of sixteen bytes must be
-  // aligned.
+  // Stores desired if *expected is there; else *expected becomes what is. Needs write permission
+  // either way. T of sixteen bytes must be aligned.
   template <typename T>
   bool AtomicCompareExchange(uint64_t linear, T* expected, T desired) {
     if (tlb_->Slot(linear).write_tag != ((linear + sizeof(T) - 1) & ~x86::kPageMask)) {
@@ -277,10 +283,9 @@ class Cpu {
   // A host pointer to [linear, linear + size) within one page that plain accesses may use, or null.
   std::byte* HostForRead(uint64_t linear, size_t size);
   std::byte* HostForWrite(uint64_t linear, size_t size);  // NoteWrite afterwards
-  void NoteWrite(uint64_t linear, size_t size) {
-    NoteStore(tlb_->Slot(linear).page, linear, size);
-  }
-  // Accesses that the processor makes on its own behalf, with supervisor rights (descriptor tables, TSS, delivery).
+  void NoteWrite(uint64_t linear, size_t size) { NoteStore(tlb_->Slot(linear).page, linear, size); }
+  // Accesses that the processor makes on its own behalf, with supervisor rights (descriptor tables,
+  // TSS, delivery).
   template <typename T>
   T LoadSystem(uint64_t linear) {
     Tlb* saved = std::exchange(tlb_, &tlbs_[static_cast<size_t>(View::kSupervisor)]);
@@ -339,13 +344,19 @@ class Cpu {
   uint64_t StackPointer() const { return r[x86::kRsp]; }
   void SetStackPointer(uint64_t sp) {
     switch (StackWidth()) {
-      case 8: r[x86::kRsp] = sp; break;
-      case 4: r[x86::kRsp] = static_cast<uint32_t>(sp); break;
-      default: Set<uint16_t>(SlotOffset(x86::kRsp), static_cast<uint16_t>(sp));
+      case 8:
+        r[x86::kRsp] = sp;
+        break;
+      case 4:
+        r[x86::kRsp] = static_cast<uint32_t>(sp);
+        break;
+      default:
+        Set<uint16_t>(SlotOffset(x86::kRsp), static_cast<uint16_t>(sp));
     }
   }
   uint64_t StackAddress(uint64_t sp, Access access, unsigned size) {
-    if (Code64()) [[likely]] return sp;
+    if (Code64()) [[likely]]
+      return sp;
     return SegmentAddress(x86::kSs, StackWidth() == 4 ? sp & 0xffffffff : sp & 0xffff, access,
                           size);
   }
@@ -369,7 +380,8 @@ class Cpu {
 
  private:
   uint64_t Address(const Op* op, Access access, unsigned size) {
-    if (op->checked_segment) [[unlikely]] return CheckedAddress(op, access, size);
+    if (op->checked_segment) [[unlikely]]
+      return CheckedAddress(op, access, size);
     return Offset(op) + Get<uint64_t>(op->segment_base);
   }
   // A page that was not in the TLB; else across pages, in a rewritten page, or a device: alone.
@@ -439,8 +451,8 @@ class Cpu {
   };
   static constexpr size_t kFetchEntries = 256;
   FetchEntry fetch_[2][kFetchEntries];  // supervisor, user
-  // Bit per hashed page number: whether code was fetched there since the last flush of everything. Dropping the
-  // translation of any other page touches no link between blocks.
+  // Bit per hashed page number: whether code was fetched there since the last flush of everything.
+  // Dropping the translation of any other page touches no link between blocks.
   std::bitset<1 << 16> fetched_;
   static size_t FetchedBit(uint64_t linear) {
     uint64_t page = linear >> x86::kPageShift;
@@ -458,7 +470,8 @@ class Cpu {
 
   uint64_t code_base_ = 0;  // that linear code addresses are offset by
 
-  // Linear pages that were mapped by large pages since the last flush: INVLPG within drops everything.
+  // Linear pages that were mapped by large pages since the last flush: INVLPG within drops
+  // everything.
   uint64_t large_low_ = ~uint64_t{0}, large_high_ = 0;
 };
 

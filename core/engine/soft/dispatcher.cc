@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The dispatcher: attention, block lookup, execution, faults.
 //
-// Order at each instruction boundary that the dispatcher sees (SDM volume 3, section 6.9): single-step trap of the instruction
-// before, NMI, maskable interrupt, then the next instruction. Chained blocks pass such a boundary unseen while Cpu::attention
-// is zero.
+// Order at each instruction boundary that the dispatcher sees (SDM volume 3, section 6.9):
+// single-step trap of the instruction before, NMI, maskable interrupt, then the next instruction.
+// Chained blocks pass such a boundary unseen while Cpu::attention is zero.
 #include "core/engine/soft/dispatcher.h"
 
 #include <algorithm>
@@ -26,7 +26,8 @@ bool Contributory(x86::Vector v) {
          (v >= x86::Vector::kInvalidTss && v <= x86::Vector::kGeneralProtection);
 }
 bool Doubles(x86::Vector first, x86::Vector second) {
-  if (first == x86::Vector::kPageFault) return Contributory(second) || second == x86::Vector::kPageFault;
+  if (first == x86::Vector::kPageFault)
+    return Contributory(second) || second == x86::Vector::kPageFault;
   return Contributory(first) && Contributory(second);
 }
 
@@ -147,9 +148,8 @@ Block* Dispatcher::FindBlock(bool single) {
   uint64_t linear = cpu_.LinearOfCode(cpu_.rip);
   uint32_t key = mode.Key();
   Cpu::JumpEntry& jump = cpu_.jumps_[(linear ^ (linear >> 12)) & (Cpu::kJumpEntries - 1)];
-  if (jump.linear == linear && jump.block &&
-      jump.epoch == cpu_.EpochOf(*jump.block) && jump.block->mode_key == key &&
-      jump.block->rip == cpu_.rip && jump.block->Valid()) {
+  if (jump.linear == linear && jump.block && jump.epoch == cpu_.EpochOf(*jump.block) &&
+      jump.block->mode_key == key && jump.block->rip == cpu_.rip && jump.block->Valid()) {
     return jump.block;
   }
   Cpu::FetchPage page = cpu_.Fetch(linear);
@@ -163,8 +163,8 @@ Block* Dispatcher::FindBlock(bool single) {
   }
   if (!block) block = cache_.Add(linear, gpa, key);
   block->global = page.global;
-  // A block may have been entered with another CS base, or decoded from bytes since changed, or cross into a page that
-  // is mapped differently now.
+  // A block may have been entered with another CS base, or decoded from bytes since changed, or
+  // cross into a page that is mapped differently now.
   if (block->ops.empty() || block->rip != cpu_.rip || !block->Valid() || block->second_page) {
     Decode(block, mode);
   }
@@ -172,8 +172,10 @@ Block* Dispatcher::FindBlock(bool single) {
   return block;
 }
 
-// The bytes at `at` of a page, as many as there are of kMaxInstructionLength; a page that code was decoded from is marked.
-std::span<const uint8_t> Dispatcher::FetchBytes(const Cpu::FetchPage& page, uint64_t at, std::span<uint8_t> bytes) {
+// The bytes at `at` of a page, as many as there are of kMaxInstructionLength; a page that code was
+// decoded from is marked.
+std::span<const uint8_t> Dispatcher::FetchBytes(const Cpu::FetchPage& page, uint64_t at,
+                                                std::span<uint8_t> bytes) {
   size_t here = std::min<size_t>(x86::kPageSize - at, bytes.size());
   cpu_.pages.MarkCode(*page.ram.state, at, here);
   for (size_t i = 0; i < here; ++i) {
@@ -186,7 +188,8 @@ std::span<const uint8_t> Dispatcher::FetchBytes(const Cpu::FetchPage& page, uint
 }
 
 // An instruction that reaches into the next page; the only one of its block.
-void Dispatcher::DecodeAcross(Block* block, const DecodeContext& context, std::span<uint8_t> bytes, size_t here) {
+void Dispatcher::DecodeAcross(Block* block, const DecodeContext& context, std::span<uint8_t> bytes,
+                              size_t here) {
   Cpu::FetchPage next = cpu_.Fetch((block->linear | x86::kPageMask) + 1);
   if (!next.ram.host) throw EngineFailure{"the guest executes code outside RAM"};
   block->second_page = next.ram.state;
@@ -289,7 +292,8 @@ void Dispatcher::CheckCodeBreakpoint(bool resume) {
 
 // Behind an instruction that ran alone.
 void Dispatcher::RaiseDebugTraps(bool stepping) {
-  if (cpu_.debug_shadow && cpu_.interrupt_shadow) return;  // the instruction was what casts the shadow
+  if (cpu_.debug_shadow && cpu_.interrupt_shadow)
+    return;  // the instruction was what casts the shadow
   cpu_.debug_shadow = false;
   uint64_t hits = std::exchange(cpu_.debug_hits, 0) | (stepping ? debug::kDr6SingleStep : 0);
   if (hits == 0) return;

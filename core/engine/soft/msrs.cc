@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The MSRs of the processor core. Those of the interrupt controller and of the hypervisor belong to the host.
+// The MSRs of the processor core. Those of the interrupt controller and of the hypervisor belong to
+// the host.
 #include "core/engine/soft/msrs.h"
 
 #include <cstddef>
@@ -7,14 +8,16 @@
 namespace trapline::engine::soft {
 namespace {
 
-constexpr uint32_t kTsc = 0x10, kPlatformId = 0x17, kFeatureControl = 0x3a, kTscAdjust = 0x3b, kMicrocodeUpdate = 0x79,
-                   kMicrocode = 0x8b, kMtrrCap = 0xfe, kSysenterCs = 0x174, kSysenterEsp = 0x175, kSysenterEip = 0x176,
-                   kMcgCap = 0x179, kMcgStatus = 0x17a, kMiscEnable = 0x1a0, kMtrrVariable = 0x200,
-                   kMtrrVariableEnd = 0x210, kMtrrFixed64K = 0x250, kMtrrFixed16K = 0x258, kMtrrFixed16K2 = 0x259,
-                   kMtrrFixed4K = 0x268, kMtrrFixed4KEnd = 0x270, kPat = 0x277, kMtrrDefault = 0x2ff, kMc0 = 0x400,
-                   kMc0End = 0x404, kEfer = 0xc0000080, kStar = 0xc0000081, kLstar = 0xc0000082, kCstar = 0xc0000083,
-                   kFmask = 0xc0000084, kFsBase = 0xc0000100, kGsBase = 0xc0000101, kKernelGsBase = 0xc0000102,
-                   kTscAux = 0xc0000103;
+constexpr uint32_t kTsc = 0x10, kPlatformId = 0x17, kFeatureControl = 0x3a, kTscAdjust = 0x3b,
+                   kMicrocodeUpdate = 0x79, kMicrocode = 0x8b, kMtrrCap = 0xfe, kSysenterCs = 0x174,
+                   kSysenterEsp = 0x175, kSysenterEip = 0x176, kMcgCap = 0x179, kMcgStatus = 0x17a,
+                   kMiscEnable = 0x1a0, kMtrrVariable = 0x200, kMtrrVariableEnd = 0x210,
+                   kMtrrFixed64K = 0x250, kMtrrFixed16K = 0x258, kMtrrFixed16K2 = 0x259,
+                   kMtrrFixed4K = 0x268, kMtrrFixed4KEnd = 0x270, kPat = 0x277,
+                   kMtrrDefault = 0x2ff, kMc0 = 0x400, kMc0End = 0x404, kEfer = 0xc0000080,
+                   kStar = 0xc0000081, kLstar = 0xc0000082, kCstar = 0xc0000083,
+                   kFmask = 0xc0000084, kFsBase = 0xc0000100, kGsBase = 0xc0000101,
+                   kKernelGsBase = 0xc0000102, kTscAux = 0xc0000103;
 constexpr uint64_t kMcgCapValue = 1;       // one bank
 constexpr uint64_t kMtrrCapValue = 0x508;  // eight variable ranges, fixed ranges, write-combining
 constexpr uint64_t kMicrocodeRevision = uint64_t{0x218} << 32;
@@ -50,10 +53,13 @@ const Plain* FindPlain(uint32_t index) {
 }
 
 uint64_t* FindMtrr(Cpu& cpu, uint32_t index) {
-  if (index >= kMtrrVariable && index < kMtrrVariableEnd) return &cpu.msr.mtrr_variable[index - kMtrrVariable];
+  if (index >= kMtrrVariable && index < kMtrrVariableEnd)
+    return &cpu.msr.mtrr_variable[index - kMtrrVariable];
   if (index == kMtrrFixed64K) return &cpu.msr.mtrr_fixed[0];
-  if (index == kMtrrFixed16K || index == kMtrrFixed16K2) return &cpu.msr.mtrr_fixed[1 + index - kMtrrFixed16K];
-  if (index >= kMtrrFixed4K && index < kMtrrFixed4KEnd) return &cpu.msr.mtrr_fixed[3 + index - kMtrrFixed4K];
+  if (index == kMtrrFixed16K || index == kMtrrFixed16K2)
+    return &cpu.msr.mtrr_fixed[1 + index - kMtrrFixed16K];
+  if (index >= kMtrrFixed4K && index < kMtrrFixed4KEnd)
+    return &cpu.msr.mtrr_fixed[3 + index - kMtrrFixed4K];
   return nullptr;
 }
 
@@ -86,18 +92,30 @@ uint64_t ReadMsr(Cpu& cpu, uint32_t index) {
   if (const Plain* plain = FindPlain(index)) return cpu.msr.*plain->field;
   if (const uint64_t* mtrr = FindMtrr(cpu, index)) return *mtrr;
   switch (index) {
-    case kTsc: return cpu.host.Tsc() + cpu.msr.tsc_offset;
-    case kTscAdjust: return cpu.msr.tsc_adjust;
-    case kTscAux: return cpu.msr.tsc_aux;
-    case kEfer: return cpu.efer;
-    case kFsBase: return cpu.segment[x86::kFs].base;
-    case kGsBase: return cpu.segment[x86::kGs].base;
-    case kPat: return cpu.msr.pat;
-    case kMcgCap: return kMcgCapValue;
-    case kMtrrCap: return kMtrrCapValue;
-    case kMicrocode: return kMicrocodeRevision;
-    case kPlatformId: return 0;
-    case kFeatureControl: return 1;  // locked, no VMX
+    case kTsc:
+      return cpu.host.Tsc() + cpu.msr.tsc_offset;
+    case kTscAdjust:
+      return cpu.msr.tsc_adjust;
+    case kTscAux:
+      return cpu.msr.tsc_aux;
+    case kEfer:
+      return cpu.efer;
+    case kFsBase:
+      return cpu.segment[x86::kFs].base;
+    case kGsBase:
+      return cpu.segment[x86::kGs].base;
+    case kPat:
+      return cpu.msr.pat;
+    case kMcgCap:
+      return kMcgCapValue;
+    case kMtrrCap:
+      return kMtrrCapValue;
+    case kMicrocode:
+      return kMicrocodeRevision;
+    case kPlatformId:
+      return 0;
+    case kFeatureControl:
+      return 1;  // locked, no VMX
   }
   if (index >= kMc0 && index < kMc0End) return cpu.msr.mc0[index - kMc0];
   uint64_t value;
@@ -131,16 +149,21 @@ void WriteMsr(Cpu& cpu, uint32_t index, uint64_t value) {
       if (value >> 32) RaiseGp();
       cpu.msr.tsc_aux = value;
       return;
-    case kEfer: WriteEfer(cpu, value); return;
+    case kEfer:
+      WriteEfer(cpu, value);
+      return;
     case kFsBase:
     case kGsBase:
       RequireCanonical(value);
       cpu.segment[index == kFsBase ? x86::kFs : x86::kGs].base = value;
       cpu.UpdateMode();
       return;
-    case kPat: WritePat(cpu, value); return;
+    case kPat:
+      WritePat(cpu, value);
+      return;
     case kMicrocode:
-    case kMicrocodeUpdate: return;
+    case kMicrocodeUpdate:
+      return;
   }
   if (index >= kMc0 && index < kMc0End) {
     WriteMachineCheckBank(cpu, index - kMc0, value);

@@ -118,10 +118,12 @@ void LoadSegment(Cpu& cpu, x86::SegmentName name, uint16_t selector) {
 void DropInnerSegments(Cpu& cpu) {
   for (x86::SegmentName name : {x86::kEs, x86::kDs, x86::kFs, x86::kGs}) {
     x86::Segment& s = cpu.segment[name];
-    // A null one keeps its base, which 64-bit code may have set on its own; so does one that becomes null.
+    // A null one keeps its base, which 64-bit code may have set on its own; so does one that
+    // becomes null.
     if (!(s.attributes & attr::kPresent)) continue;
     unsigned dpl = (s.attributes >> attr::kDplShift) & 3;
-    bool conforming = (s.attributes & attr::kCode) && (s.attributes & attr::kExpandDownOrConforming);
+    bool conforming =
+        (s.attributes & attr::kCode) && (s.attributes & attr::kExpandDownOrConforming);
     if (dpl < cpu.cpl && !conforming) s = {0, 0, 0, s.base};
   }
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Privileged and control instructions: control registers, descriptor tables, MSRs, time, caches, flags of the system.
+// Privileged and control instructions: control registers, descriptor tables, MSRs, time, caches,
+// flags of the system.
+#include "core/engine/soft/interp/system.h"
 #include "core/engine/soft/cpu.h"
 #include "core/engine/soft/cpuid.h"
 #include "core/engine/soft/debug.h"
 #include "core/engine/soft/msrs.h"
-#include "core/engine/soft/interp/system.h"
 #include "core/engine/soft/segments.h"
 
 namespace trapline::engine::soft {
@@ -36,9 +37,14 @@ const Op* StoreWord(Cpu& cpu, const Op* op, uint64_t value) {
     return cpu.Next(op);
   }
   switch (op->operand_size) {
-    case 2: cpu.Set<uint16_t>(op->rm, static_cast<uint16_t>(value)); break;
-    case 4: cpu.Set<uint32_t>(op->rm, static_cast<uint32_t>(value)); break;
-    default: cpu.Set<uint64_t>(op->rm, value);
+    case 2:
+      cpu.Set<uint16_t>(op->rm, static_cast<uint16_t>(value));
+      break;
+    case 4:
+      cpu.Set<uint32_t>(op->rm, static_cast<uint32_t>(value));
+      break;
+    default:
+      cpu.Set<uint64_t>(op->rm, value);
   }
   return op + 1;
 }
@@ -119,21 +125,35 @@ std::optional<Descriptor> Visible(Cpu& cpu, uint16_t selector) {
 bool LarKnows(const Cpu& cpu, const Descriptor& d) {
   if (!d.system()) return true;
   switch (d.type()) {
-    case kTypeLdt: case kTypeTssAvailable: case kTypeTssBusy: case kTypeCallGate: return true;
-    case kTypeTss16Available: case kTypeTss16Busy: case kTypeCallGate16: case kTypeTaskGate:
+    case kTypeLdt:
+    case kTypeTssAvailable:
+    case kTypeTssBusy:
+    case kTypeCallGate:
+      return true;
+    case kTypeTss16Available:
+    case kTypeTss16Busy:
+    case kTypeCallGate16:
+    case kTypeTaskGate:
       return !cpu.LongMode();
-    default: return false;
+    default:
+      return false;
   }
 }
 bool LslKnows(const Cpu& cpu, const Descriptor& d) {
-  return LarKnows(cpu, d) && (!d.system() || (d.type() != kTypeCallGate && d.type() != kTypeCallGate16 &&
-                                              d.type() != kTypeTaskGate));
+  return LarKnows(cpu, d) &&
+         (!d.system() ||
+          (d.type() != kTypeCallGate && d.type() != kTypeCallGate16 && d.type() != kTypeTaskGate));
 }
 const Op* SetSized(Cpu& cpu, const Op* op, uint32_t value) {
   switch (op->operand_size) {
-    case 2: cpu.Set<uint16_t>(op->reg, static_cast<uint16_t>(value)); break;
-    case 4: cpu.Set<uint32_t>(op->reg, value); break;
-    default: cpu.Set<uint64_t>(op->reg, value);
+    case 2:
+      cpu.Set<uint16_t>(op->reg, static_cast<uint16_t>(value));
+      break;
+    case 4:
+      cpu.Set<uint32_t>(op->reg, value);
+      break;
+    default:
+      cpu.Set<uint64_t>(op->reg, value);
   }
   return op + 1;
 }
@@ -206,8 +226,8 @@ void SetCr3(Cpu& cpu, uint64_t value) {
 }
 void SetCr4(Cpu& cpu, uint64_t value) {
   using namespace x86::cr4;
-  constexpr uint64_t kKnown = kTsd | kDe | kPse | kPae | kMce | kPge | kPce | kOsfxsr | kOsxmmexcpt |
-                              kUmip | kFsgsbase | kSmep | kSmap;
+  constexpr uint64_t kKnown = kTsd | kDe | kPse | kPae | kMce | kPge | kPce | kOsfxsr |
+                              kOsxmmexcpt | kUmip | kFsgsbase | kSmep | kSmap;
   if (value & ~kKnown) RaiseGp();
   if (cpu.LongMode() && !(value & kPae)) RaiseGp();
   uint64_t changed = cpu.cr4 ^ value;
@@ -220,11 +240,21 @@ const Op* ReadControl(Cpu& cpu, const Op* op) {
   RequireCpl0(cpu);
   uint64_t value;
   switch (op->reg) {
-    case 0: value = cpu.cr0; break;
-    case 2: value = cpu.cr2; break;
-    case 3: value = cpu.cr3; break;
-    case 4: value = cpu.cr4; break;
-    default: value = cpu.host.ReadTaskPriority(); break;
+    case 0:
+      value = cpu.cr0;
+      break;
+    case 2:
+      value = cpu.cr2;
+      break;
+    case 3:
+      value = cpu.cr3;
+      break;
+    case 4:
+      value = cpu.cr4;
+      break;
+    default:
+      value = cpu.host.ReadTaskPriority();
+      break;
   }
   cpu.Set<uint64_t>(op->rm, cpu.Code64() ? value : static_cast<uint32_t>(value));
   return op + 1;
@@ -233,10 +263,18 @@ const Op* WriteControl(Cpu& cpu, const Op* op) {
   RequireCpl0(cpu);
   uint64_t value = cpu.Code64() ? cpu.Get<uint64_t>(op->rm) : cpu.Get<uint32_t>(op->rm);
   switch (op->reg) {
-    case 0: SetCr0(cpu, value); break;
-    case 2: cpu.cr2 = value; break;
-    case 3: SetCr3(cpu, value); break;
-    case 4: SetCr4(cpu, value); break;
+    case 0:
+      SetCr0(cpu, value);
+      break;
+    case 2:
+      cpu.cr2 = value;
+      break;
+    case 3:
+      SetCr3(cpu, value);
+      break;
+    case 4:
+      SetCr4(cpu, value);
+      break;
     default:
       if (value > 15) RaiseGp();
       cpu.host.WriteTaskPriority(static_cast<uint8_t>(value));
@@ -338,7 +376,8 @@ const Op* Rdtscp(Cpu& cpu, const Op* op) {
 }
 const Op* Rdpmc(Cpu&, const Op*) { RaiseGp(); }  // there are no performance counters
 const Op* Cpuid(Cpu& cpu, const Op* op) {
-  CpuidLeaf leaf = CpuidOf(cpu, static_cast<uint32_t>(cpu.r[x86::kRax]), static_cast<uint32_t>(cpu.r[x86::kRcx]));
+  CpuidLeaf leaf = CpuidOf(cpu, static_cast<uint32_t>(cpu.r[x86::kRax]),
+                           static_cast<uint32_t>(cpu.r[x86::kRcx]));
   cpu.r[x86::kRax] = leaf.eax;
   cpu.r[x86::kRbx] = leaf.ebx;
   cpu.r[x86::kRcx] = leaf.ecx;

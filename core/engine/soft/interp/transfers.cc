@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Transfers of control beyond the near branch: INT, IRET, far JMP, CALL and RET, SYSCALL and SYSENTER; and the loads of segment
-// registers, with PUSHF and POPF (SDM volume 2; volume 3, sections 5.8 and 6.12).
+// Transfers of control beyond the near branch: INT, IRET, far JMP, CALL and RET, SYSCALL and
+// SYSENTER; and the loads of segment registers, with PUSHF and POPF (SDM volume 2; volume 3,
+// sections 5.8 and 6.12).
 #include "core/engine/soft/cpu.h"
 #include "core/engine/soft/debug.h"
 #include "core/engine/soft/delivery.h"
@@ -58,7 +59,8 @@ Descriptor CheckDirectTarget(Cpu& cpu, uint16_t selector, Descriptor d, uint64_t
 }
 void EnterSegment(Cpu& cpu, uint16_t selector, Descriptor& d, uint64_t target, unsigned cpl) {
   MarkAccessed(cpu, d);
-  cpu.segment[x86::kCs] = SegmentOf(static_cast<uint16_t>((selector & kSelectorErrorMask) | cpl), d);
+  cpu.segment[x86::kCs] =
+      SegmentOf(static_cast<uint16_t>((selector & kSelectorErrorMask) | cpl), d);
   cpu.cpl = static_cast<uint8_t>(cpl);
   cpu.rip = target;
   cpu.UpdateMode();
@@ -86,20 +88,28 @@ CallGate ReadCallGate(Cpu& cpu, uint16_t selector, const Descriptor& d) {
   return gate;
 }
 bool IsCallGate(const Cpu& cpu, const Descriptor& d) {
-  return d.system() && (d.type() == kTypeCallGate || (d.type() == kTypeCallGate16 && !cpu.LongMode()));
+  return d.system() &&
+         (d.type() == kTypeCallGate || (d.type() == kTypeCallGate16 && !cpu.LongMode()));
 }
 void RefuseTaskSwitch(const Cpu& cpu, const Descriptor& d, uint16_t selector) {
   bool task = d.system() && !cpu.LongMode() &&
-              (d.type() == kTypeTaskGate || d.type() == kTypeTssAvailable || d.type() == kTypeTss16Available);
-  if (task) throw EngineFailure{"the guest switches tasks by hardware, which this engine does not offer"};
+              (d.type() == kTypeTaskGate || d.type() == kTypeTssAvailable ||
+               d.type() == kTypeTss16Available);
+  if (task)
+    throw EngineFailure{"the guest switches tasks by hardware, which this engine does not offer"};
   RaiseGp(selector & kSelectorErrorMask);
 }
 
 void PushSlot(Cpu& cpu, uint64_t value, unsigned size) {
   switch (size) {
-    case 2: cpu.Push<uint16_t>(static_cast<uint16_t>(value)); break;
-    case 4: cpu.Push<uint32_t>(static_cast<uint32_t>(value)); break;
-    default: cpu.Push<uint64_t>(value);
+    case 2:
+      cpu.Push<uint16_t>(static_cast<uint16_t>(value));
+      break;
+    case 4:
+      cpu.Push<uint32_t>(static_cast<uint32_t>(value));
+      break;
+    default:
+      cpu.Push<uint64_t>(value);
   }
 }
 
@@ -128,7 +138,8 @@ void FarJump(Cpu& cpu, uint16_t selector, uint64_t target, unsigned size) {
   EnterSegment(cpu, selector, d, target, cpu.cpl);
 }
 
-void CallInner(Cpu& cpu, const CallGate& gate, Descriptor& code, unsigned cpl, uint64_t return_rip) {
+void CallInner(Cpu& cpu, const CallGate& gate, Descriptor& code, unsigned cpl,
+               uint64_t return_rip) {
   TssStack stack = ReadTssStack(cpu, cpl);
   x86::Segment ss;
   if (cpu.LongMode()) {
@@ -209,16 +220,20 @@ void FarCall(Cpu& cpu, uint16_t selector, uint64_t target, unsigned size, uint64
 
 uint64_t LoadSized(Cpu& cpu, uint64_t linear, unsigned size) {
   switch (size) {
-    case 2: return cpu.Load<uint16_t>(linear);
-    case 4: return cpu.Load<uint32_t>(linear);
-    default: return cpu.Load<uint64_t>(linear);
+    case 2:
+      return cpu.Load<uint16_t>(linear);
+    case 4:
+      return cpu.Load<uint32_t>(linear);
+    default:
+      return cpu.Load<uint64_t>(linear);
   }
 }
 
 void FarReturn(Cpu& cpu, unsigned size, uint64_t drop) {
   uint64_t sp = cpu.StackPointer();
   uint64_t target = LoadSized(cpu, cpu.StackAddress(sp, Access::kRead, size), size);
-  auto selector = static_cast<uint16_t>(LoadSized(cpu, cpu.StackAddress(sp + size, Access::kRead, size), size));
+  auto selector =
+      static_cast<uint16_t>(LoadSized(cpu, cpu.StackAddress(sp + size, Access::kRead, size), size));
   if (!cpu.ProtectedMode() || cpu.Virtual8086()) {
     if (target > cpu.segment[x86::kCs].limit) RaiseGp();
     cpu.SetStackPointer(sp + 2 * size + drop);
@@ -243,7 +258,8 @@ void FarReturn(Cpu& cpu, unsigned size, uint64_t drop) {
   }
   uint64_t outer = sp + 2 * size + drop;
   uint64_t new_sp = LoadSized(cpu, cpu.StackAddress(outer, Access::kRead, size), size);
-  auto new_ss = static_cast<uint16_t>(LoadSized(cpu, cpu.StackAddress(outer + size, Access::kRead, size), size));
+  auto new_ss = static_cast<uint16_t>(
+      LoadSized(cpu, cpu.StackAddress(outer + size, Access::kRead, size), size));
   if (NullSelector(new_ss) && !(to_64 && rpl != 3)) RaiseGp();
   x86::Segment ss = CheckStackSegment(cpu, new_ss, rpl, x86::Vector::kGeneralProtection);
   EnterSegment(cpu, selector, d, target, rpl);
@@ -258,7 +274,8 @@ const Op* JumpPointer(Cpu& cpu, const Op* op) {
   return cpu.Dispatch();
 }
 const Op* CallPointer(Cpu& cpu, const Op* op) {
-  FarCall(cpu, static_cast<uint16_t>(op->disp), op->imm, op->operand_size, cpu.NextRipOf(op) & cpu.RipMask());
+  FarCall(cpu, static_cast<uint16_t>(op->disp), op->imm, op->operand_size,
+          cpu.NextRipOf(op) & cpu.RipMask());
   return cpu.Dispatch();
 }
 struct FarPointer {
@@ -288,14 +305,16 @@ const Op* ReturnFar(Cpu& cpu, const Op* op) {
 // ---- SYSCALL, SYSENTER ----
 
 x86::Segment FlatCode(uint16_t selector, bool long_code, unsigned dpl) {
-  auto attributes = static_cast<uint16_t>(attr::kPresent | attr::kNotSystem | attr::kCode | attr::kWritableOrReadable |
-                                          attr::kAccessed | attr::kGranularity | (dpl << attr::kDplShift) |
+  auto attributes = static_cast<uint16_t>(attr::kPresent | attr::kNotSystem | attr::kCode |
+                                          attr::kWritableOrReadable | attr::kAccessed |
+                                          attr::kGranularity | (dpl << attr::kDplShift) |
                                           (long_code ? attr::kLong : attr::kDefault32));
   return {selector, attributes, 0xffffffff, 0};
 }
 x86::Segment FlatData(uint16_t selector, unsigned dpl) {
-  auto attributes = static_cast<uint16_t>(attr::kPresent | attr::kNotSystem | attr::kWritableOrReadable | attr::kAccessed |
-                                          attr::kGranularity | attr::kDefault32 | (dpl << attr::kDplShift));
+  auto attributes = static_cast<uint16_t>(
+      attr::kPresent | attr::kNotSystem | attr::kWritableOrReadable | attr::kAccessed |
+      attr::kGranularity | attr::kDefault32 | (dpl << attr::kDplShift));
   return {selector, attributes, 0xffffffff, 0};
 }
 void SwitchFlat(Cpu& cpu, uint16_t cs, uint16_t ss, bool long_code, unsigned cpl) {
@@ -305,7 +324,8 @@ void SwitchFlat(Cpu& cpu, uint16_t cs, uint16_t ss, bool long_code, unsigned cpl
   cpu.UpdateMode();
 }
 
-// In compatibility mode, too, as AMD's processors have it; Intel's raise #UD there, which no system relies on.
+// In compatibility mode, too, as AMD's processors have it; Intel's raise #UD there, which no system
+// relies on.
 const Op* Syscall(Cpu& cpu, const Op* op) {
   if (!(cpu.efer & x86::efer::kSce) || !cpu.LongMode()) RaiseUd();
   uint64_t target = cpu.Code64() ? cpu.msr.lstar : cpu.msr.cstar;
@@ -327,7 +347,8 @@ const Op* Sysret(Cpu& cpu, const Op* op) {
   if (!x86::Canonical(target)) RaiseGp();
   constexpr uint64_t kKept = kArithmetic | kTf | kIf | kDf | kIopl | kNt | kAc | kVif | kVip | kId;
   cpu.SetRflags(cpu.r[x86::kR11] & kKept);
-  SwitchFlat(cpu, static_cast<uint16_t>((base + (wide ? 16 : 0)) | 3), static_cast<uint16_t>((base + 8) | 3), wide, 3);
+  SwitchFlat(cpu, static_cast<uint16_t>((base + (wide ? 16 : 0)) | 3),
+             static_cast<uint16_t>((base + 8) | 3), wide, 3);
   cpu.rip = target;
   cpu.step_at_end = true;
   return cpu.Dispatch();
@@ -364,14 +385,20 @@ const Op* ReadSegment(Cpu& cpu, const Op* op) {
     return cpu.Next(op);
   }
   switch (op->operand_size) {
-    case 2: cpu.Set<uint16_t>(op->rm, selector); break;
-    case 4: cpu.Set<uint32_t>(op->rm, selector); break;
-    default: cpu.Set<uint64_t>(op->rm, selector);
+    case 2:
+      cpu.Set<uint16_t>(op->rm, selector);
+      break;
+    case 4:
+      cpu.Set<uint32_t>(op->rm, selector);
+      break;
+    default:
+      cpu.Set<uint64_t>(op->rm, selector);
   }
   return op + 1;
 }
 const Op* WriteSegment(Cpu& cpu, const Op* op) {
-  uint16_t selector = op->flags & kOpMemory ? cpu.Load<uint16_t>(cpu.Address(op, 2)) : cpu.Get<uint16_t>(op->rm);
+  uint16_t selector =
+      op->flags & kOpMemory ? cpu.Load<uint16_t>(cpu.Address(op, 2)) : cpu.Get<uint16_t>(op->rm);
   LoadSegment(cpu, static_cast<x86::SegmentName>(op->reg), selector);
   if (op->reg == x86::kSs) cpu.interrupt_shadow = cpu.debug_shadow = true;
   return cpu.Leave(op);
@@ -381,9 +408,14 @@ const Op* LoadPointer(Cpu& cpu, const Op* op) {
   FarPointer p = LoadFarPointer(cpu, op);
   LoadSegment(cpu, kName, p.selector);
   switch (op->operand_size) {
-    case 2: cpu.Set<uint16_t>(op->reg, static_cast<uint16_t>(p.offset)); break;
-    case 4: cpu.Set<uint32_t>(op->reg, static_cast<uint32_t>(p.offset)); break;
-    default: cpu.Set<uint64_t>(op->reg, p.offset);
+    case 2:
+      cpu.Set<uint16_t>(op->reg, static_cast<uint16_t>(p.offset));
+      break;
+    case 4:
+      cpu.Set<uint32_t>(op->reg, static_cast<uint32_t>(p.offset));
+      break;
+    default:
+      cpu.Set<uint64_t>(op->reg, p.offset);
   }
   return cpu.Leave(op);
 }
@@ -404,7 +436,8 @@ const Op* PopSegment(Cpu& cpu, const Op* op) {
   unsigned size = cpu.Code64() && op->operand_size == 4 ? 8 : op->operand_size;
   uint64_t sp = cpu.StackPointer();
   uint16_t selector = cpu.Load<uint16_t>(cpu.StackAddress(sp, Access::kRead, 2));
-  // The stack pointer moves in the width of the stack that was popped, even where SS itself is loaded.
+  // The stack pointer moves in the width of the stack that was popped, even where SS itself is
+  // loaded.
   unsigned width = cpu.StackWidth();
   LoadSegment(cpu, static_cast<x86::SegmentName>(op->reg), selector);
   sp += size;
@@ -469,8 +502,14 @@ const Op* SoftwareInterrupt(Cpu& cpu, const Op* op) {
 bool BindSegmentMove(const Instruction& in, Op& op) {
   if (op.flags & kOpLock) return false;
   switch (in.mnemonic()) {
-    case ZYDIS_MNEMONIC_PUSH: op.run = PushSegment; op.segment = x86::kSs; break;
-    case ZYDIS_MNEMONIC_POP: op.run = PopSegment; op.segment = x86::kSs; break;
+    case ZYDIS_MNEMONIC_PUSH:
+      op.run = PushSegment;
+      op.segment = x86::kSs;
+      break;
+    case ZYDIS_MNEMONIC_POP:
+      op.run = PopSegment;
+      op.segment = x86::kSs;
+      break;
     default: {
       bool load = in.IsRegister(0) && !IsGeneral(in.operands[0].reg.value);
       op.run = load ? WriteSegment : ReadSegment;
