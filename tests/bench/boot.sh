@@ -16,15 +16,19 @@ until "$bin/trapline" host >/dev/null 2>&1; do sleep 0.05; done
 
 # Seconds until a command's output has the first line of init; the command is ended then.
 until_init() {
-  local start end
+  local start end output
   start=$(date +%s.%N)
-  "$@" 2>/dev/null </dev/null | grep -q -m 1 'init: first line' || true
+  exec {output}< <(exec "$@" 2>/dev/null </dev/null)
+  local command=$!
+  grep -q -m 1 'init: first line' <&"$output" || true
   end=$(date +%s.%N)
-  echo "$end - $start" | bc
+  kill "$command" 2>/dev/null || true
+  exec {output}<&-
+  awk -v a="$start" -v b="$end" 'BEGIN { printf "%.2f", b - a }'
 }
 for run in $(seq "$runs"); do
   ours=$(until_init "$bin/trapline" run "$kernel" --initrd "$initrd" --append "$append" --memory 256M)
-  theirs=$(until_init timeout 60 qemu-system-x86_64 -M microvm,acpi=off,rtc=on -accel tcg -m 256 -nographic -no-reboot \
+  theirs=$(until_init qemu-system-x86_64 -M microvm,acpi=off,rtc=on -accel tcg -m 256 -nographic -no-reboot \
     -kernel "$kernel" -initrd "$initrd" -append "$append reboot=t panic=-1")
-  echo "run $run: trapline ${ours}s, qemu tcg ${theirs}s, ratio $(echo "scale=2; $ours / $theirs" | bc)"
+  echo "run $run: trapline ${ours}s, qemu tcg ${theirs}s, ratio $(awk -v a="$ours" -v b="$theirs" 'BEGIN { printf "%.2f", a / b }')"
 done
