@@ -51,7 +51,9 @@ void Pic::SetLine(unsigned line, bool high) {
     if (level || !(chip.lines & bit)) chip.irr |= bit;
     chip.lines |= bit;
   } else {
-    chip.irr &= ~bit;
+    // An edge that was seen stays a request, as processors' virtual platforms have it; a level is
+    // one only while it lasts.
+    if (level) chip.irr &= ~bit;
     chip.lines &= ~bit;
   }
   UpdateLocked();

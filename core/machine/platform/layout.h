@@ -20,6 +20,8 @@ constexpr uint16_t kCom1 = 0x3f8, kUartPorts = 8;
 constexpr uint16_t kFirmwareSelector = 0x510, kFirmwareData = 0x511;
 constexpr uint16_t kPciAddress = 0xcf8;  // there is no PCI; guests look all the same
 constexpr uint16_t kResetControl = 0xcf9;
+// Test guests drive interrupt lines 0 to 15 by writing to these, as with QEMU's pc-testdev.
+constexpr uint16_t kTestLines = 0x2000, kTestLineCount = 16;
 constexpr uint16_t kPm1Event = 0x600, kPm1Control = 0x604, kPmTimer = 0x608, kPmPorts = 12;
 
 // Interrupt lines: global system interrupts of the I/O APIC; below 16 also lines of the PIC.

@@ -151,6 +151,10 @@ void Platform::WritePort(uint32_t, uint16_t port, unsigned size, uint32_t value)
   // The selector is one word, whose upper byte would fall on the data port.
   if (port == layout::kFirmwareSelector)
     return firmware_config_.Select(static_cast<uint16_t>(value));
+  if (In(port, layout::kTestLines, layout::kTestLineCount)) {
+    SetLine(static_cast<uint8_t>(port - layout::kTestLines), value != 0);
+    return;
+  }
   // The reset register lies inside the PCI address register, which is written as a double word.
   if (In(port, layout::kPciAddress, 4) && size == 4) return;
   for (unsigned i = 0; i < size; ++i) {
