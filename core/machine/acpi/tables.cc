@@ -12,7 +12,7 @@ namespace trapline::machine {
 namespace {
 
 constexpr uint64_t kAlignment = 64;
-constexpr size_t kHeaderSize = 36, kChecksumOffset = 9, kLengthOffset = 4;
+constexpr size_t kChecksumOffset = 9, kLengthOffset = 4;
 
 void PutText(Bytes& out, std::string_view text) {
   for (char c : text) Put<uint8_t>(out, static_cast<uint8_t>(c));

@@ -18,9 +18,9 @@ namespace {
 constexpr uint64_t kSetupSects = 0x1f1, kBootFlag = 0x1fe, kJump = 0x200, kMagic = 0x202,
                    kVersion = 0x206, kTypeOfLoader = 0x210, kLoadFlags = 0x211,
                    kRamdiskImage = 0x218, kRamdiskSize = 0x21c, kCmdLinePtr = 0x228,
-                   kInitrdAddrMax = 0x22c, kKernelAlignment = 0x230, kXloadFlags = 0x236,
-                   kCmdlineSize = 0x238, kPayloadOffset = 0x248, kPayloadLength = 0x24c,
-                   kPrefAddress = 0x258, kInitSize = 0x260;
+                   kInitrdAddrMax = 0x22c, kXloadFlags = 0x236, kCmdlineSize = 0x238,
+                   kPayloadOffset = 0x248, kPayloadLength = 0x24c, kPrefAddress = 0x258,
+                   kInitSize = 0x260;
 constexpr uint64_t kAcpiRsdp = 0x070, kE820Count = 0x1e8, kE820Table = 0x2d0;
 constexpr uint32_t kHeaderMagic = 0x53726448;  // "HdrS"
 constexpr uint16_t kBootFlagValue = 0xaa55, kMinVersion = 0x20c;
