@@ -271,6 +271,7 @@ bool Dispatcher::Deliver(const Fault& first) {
                                  x86::HasErrorCode(fault.vector), fault.error_code});
       return true;
     } catch (const Fault& second) {
+      if (second.vector == x86::Vector::kPageFault) cpu_.cr2 = second.address;
       if (fault.vector == x86::Vector::kDoubleFault) {
         // The third fault in a row: the processor shuts down.
         exit_.reason = ExitReason::kShutdown;

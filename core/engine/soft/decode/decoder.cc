@@ -152,6 +152,7 @@ void FillOperands(const DecodeContext& context, const Instruction& instruction, 
       case ZYDIS_OPERAND_TYPE_POINTER:
         op->imm = operand.ptr.offset;
         op->disp = operand.ptr.segment;
+        memory_seen = true;  // the stack, where CALL pushes to: it would overwrite disp
         break;
       default:
         break;
