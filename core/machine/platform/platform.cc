@@ -14,6 +14,14 @@ constexpr uint8_t kPulseReset = 0xfe;
 constexpr uint8_t kResetControlGo = 4;
 constexpr int kShorthandNone = 0, kShorthandSelf = 1, kShorthandAll = 2;
 
+// What firmware programs: the controllers' vectors in real mode (IBM PC/AT technical reference),
+// and which of the slave's lines it leaves open: 10 and 11, PCI's.
+constexpr uint8_t kInitialise = 0x11, kMasterBase = 0x08, kSlaveBase = 0x70, k8086Mode = 1;
+constexpr uint8_t kMasterCascade = 1 << 2, kSlaveIdentity = 2;
+constexpr uint8_t kMasterMask = static_cast<uint8_t>(~kMasterCascade), kSlaveMask = 0xf3;
+constexpr uint32_t kApicSpurious = 0xf0, kApicLint0 = 0x350, kApicLint1 = 0x360;
+constexpr uint32_t kApicEnabled = 0x1ff, kExtIntUnmasked = 0x700, kNmiUnmasked = 0x400;
+
 bool In(uint64_t address, uint64_t start, uint64_t size) { return address - start < size; }
 
 }  // namespace
@@ -55,6 +63,22 @@ void Platform::Reset() {
   uart_.Reset();
   pm_.Reset();
   firmware_config_.Reset();
+  LeaveFirmwareState();
+}
+
+// No firmware runs here, and guests that were written for a PC rely on its work all the same: the
+// PIC answers with the vectors of real mode, and the boot processor's APIC passes its interrupts on
+// (MultiProcessor specification 1.4, section 3.6.2.2, virtual wire mode).
+void Platform::LeaveFirmwareState() {
+  auto chip = [this](uint16_t port, uint8_t base, uint8_t cascade, uint8_t mask) {
+    WritePortByte(port, kInitialise);
+    for (uint8_t word : {base, cascade, k8086Mode, mask}) WritePortByte(port + 1, word);
+  };
+  chip(layout::kPicMaster, kMasterBase, kMasterCascade, kMasterMask);
+  chip(layout::kPicSlave, kSlaveBase, kSlaveIdentity, kSlaveMask);
+  apics_[0]->WritePage(kApicSpurious, kApicEnabled);
+  apics_[0]->WritePage(kApicLint0, kExtIntUnmasked);
+  apics_[0]->WritePage(kApicLint1, kNmiUnmasked);
 }
 
 void Platform::SetLine(uint8_t line, bool high) {

@@ -87,6 +87,7 @@ class Platform {
   void PowerButton() { pm_.PowerButton(); }
 
  private:
+  void LeaveFirmwareState();
   void SetLine(uint8_t line, bool high);
   void Deliver(const InterruptMessage& message);
   void Send(uint32_t sender, const InterruptMessage& message, int shorthand);
