@@ -42,7 +42,7 @@ class TestHost final : public VcpuHost {
   uint64_t mmio_value = 0;
   std::map<uint32_t, uint64_t> msrs;
   std::vector<uint8_t> interrupts;  // pending, first comes first
-  bool nmi = false;
+  unsigned nmis = 0;                // how many wait
   uint8_t task_priority = 0;
   uint64_t tsc = 0;
   std::function<HypercallOutcome(HypercallFrame&, uint64_t)> on_interrupt_site;
@@ -87,7 +87,7 @@ class TestHost final : public VcpuHost {
     interrupts.erase(interrupts.begin());
     return vector;
   }
-  bool TakeNmi() override { return std::exchange(nmi, false); }
+  bool TakeNmi() override { return nmis != 0 && nmis-- != 0; }
   uint8_t ReadTaskPriority() override { return task_priority; }
   void WriteTaskPriority(uint8_t priority) override { task_priority = priority; }
   uint64_t Tsc() override { return tsc += 100; }

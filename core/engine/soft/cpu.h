@@ -90,11 +90,12 @@ class Cpu {
   bool debug_shadow = false;      // hold debug traps and breakpoints likewise (MOV SS, POP SS)
   bool step_at_end =
       false;  // whether this instruction is single-stepped shows in TF behind it, not before
-  uint64_t debug_hits = 0;  // DR6 bits of watchpoints that this instruction hit (debug.h)
-  bool nmi_blocked = false;
-  bool halted = false;     // the block ended with HLT
-  uint8_t code_bits = 16;  // 16, 32 or 64
-  uint32_t pauses = 0;     // PAUSE instructions so far
+  uint64_t debug_hits = 0;   // DR6 bits of watchpoints that this instruction hit (debug.h)
+  bool nmi_blocked = false;  // until IRET
+  bool nmi_latched = false;  // for when it ends
+  bool halted = false;       // the block ended with HLT
+  uint8_t code_bits = 16;    // 16, 32 or 64
+  uint32_t pauses = 0;       // PAUSE instructions so far
 
   // --- Registers ---
   template <typename T>

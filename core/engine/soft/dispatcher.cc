@@ -127,7 +127,11 @@ bool Dispatcher::Attend() {
 void Dispatcher::DeliverPending() {
   // What comes next is perhaps the handler, not where the last branch led.
   cpu_.unresolved_link = nullptr;
-  if (!cpu_.nmi_blocked && cpu_.host.TakeNmi()) {
+  if (cpu_.nmi_blocked) {
+    // One is latched, however many come (SDM volume 3, section 6.7.1).
+    while (cpu_.host.TakeNmi()) cpu_.nmi_latched = true;
+  } else if (cpu_.nmi_latched || cpu_.host.TakeNmi()) {
+    cpu_.nmi_latched = false;
     DeliverInterruption(cpu_, {static_cast<uint8_t>(x86::Vector::kNmi), Source::kExternal});
     cpu_.nmi_blocked = true;
     cpu_.RecheckInterrupts();

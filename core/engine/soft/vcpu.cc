@@ -70,7 +70,7 @@ void SoftVcpu::SetRegisters(const x86::Registers& in) {
   cpu_.host.WriteTaskPriority(static_cast<uint8_t>(in.cr8));
   cpu_.cpl = cpu_.ProtectedMode() ? static_cast<uint8_t>(in.cpl()) : 0;
   cpu_.interrupt_shadow = false;
-  cpu_.nmi_blocked = false;
+  cpu_.nmi_blocked = cpu_.nmi_latched = false;
   cpu_.halted = false;
   cpu_.SetRflags(in.rflags);
   cpu_.FlushTlb(false);

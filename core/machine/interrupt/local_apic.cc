@@ -29,6 +29,26 @@ constexpr uint64_t kBaseAddressMask = 0xfffffff000;
 // What of an entry of the local vector table can be written.
 constexpr uint32_t kLvtWritable[] = {0x700ff, 0x107ff, 0x107ff, 0x1a7ff, 0x1a7ff, 0x100ff};
 
+// Which MSRs of x2APIC mode can be read: volume 3, table 10-6.
+bool ReadableInX2apic(uint32_t number) {
+  switch (number) {
+    case kId:
+    case kVersion:
+    case kTpr:
+    case kPpr:
+    case kLdr:
+    case kSvr:
+    case kEsr:
+    case kIcrLow:
+    case kInitialCount:
+    case kCurrentCount:
+    case kDivide:
+      return true;
+    default:
+      return (number >= kIsr && number < kIrr + 8) || (number >= kLvtTimer && number <= kLvtError);
+  }
+}
+
 }  // namespace
 
 LocalApic::LocalApic(uint32_t id, bool boot_processor, base::VmClock& clock, TimerQueue& timers,
@@ -61,7 +81,7 @@ void LocalApic::ResetRegisters() {
   ldr_ = 0;
   dfr_ = 0xffffffff;
   tpr_ = 0;
-  nmi_ = false;
+  nmi_ = 0;
   esr_ = pending_esr_ = 0;
   icr_ = 0;
   initial_count_ = divide_ = 0;
@@ -114,9 +134,18 @@ bool LocalApic::TakesExtInt() const {
   return !(lint0 & kMasked) && static_cast<DeliveryMode>((lint0 >> 8) & 7) == DeliveryMode::kExtInt;
 }
 
+bool LocalApic::TakeNmi() {
+  unsigned waiting = nmi_.load(std::memory_order_relaxed);
+  while (waiting != 0 && !nmi_.compare_exchange_weak(waiting, waiting - 1)) {
+  }
+  return waiting != 0;
+}
+
 void LocalApic::Accept(const InterruptMessage& message) {
   if (message.mode == DeliveryMode::kNmi) {
-    nmi_ = true;
+    unsigned waiting = nmi_;
+    while (waiting < kMaxNmi && !nmi_.compare_exchange_weak(waiting, waiting + 1)) {
+    }
     host_.on_attention();
     return;
   }
@@ -156,6 +185,13 @@ bool LocalApic::Matches(const InterruptMessage& message) const {
 
 // ---- Registers ----
 
+bool LocalApic::InPage(uint64_t gpa, uint32_t* offset) const {
+  uint64_t base = base_.load(std::memory_order_relaxed);
+  *offset = static_cast<uint32_t>(gpa & ~kBaseAddressMask);
+  return (base & (kEnable | kExtended)) == kEnable &&
+         (gpa & kBaseAddressMask) == (base & kBaseAddressMask);
+}
+
 uint32_t LocalApic::ReadPage(uint32_t offset) {
   if (offset & 0xf) return 0;
   return ReadRegister(offset >> 4);
@@ -187,12 +223,8 @@ bool LocalApic::ReadMsr(uint32_t index, uint64_t* value) {
   }
   if (index < kMsrBase || index >= kMsrEnd || !(base_ & kExtended)) return false;
   uint32_t number = index - kMsrBase;
+  if (!ReadableInX2apic(number)) return false;
   switch (number) {
-    case kDfr:
-    case kIcrHigh:
-    case kEoi:
-    case kSelfIpi:
-      return false;
     case kIcrLow:
       *value = icr_;
       return true;
@@ -210,9 +242,14 @@ bool LocalApic::WriteMsr(uint32_t index, uint64_t value) {
     if (value & ~(kBaseAddressMask | kBoot | kExtended | kEnable)) return false;
     bool was_x2 = base_ & kExtended, now_x2 = value & kExtended;
     if (now_x2 && !(value & kEnable)) return false;
-    if (was_x2 && !now_x2 && (value & kEnable)) return false;  // only by way of disabling
+    // Only by way of disabling, and only by way of xAPIC mode (volume 3, figure 10-27).
+    if (was_x2 && !now_x2 && (value & kEnable)) return false;
+    if (now_x2 && !HardwareEnabled()) return false;
     base_ = (value & ~kBoot) | (boot_processor_ ? kBoot : 0);
-    if (!(value & kEnable)) ResetRegisters();
+    if (!(value & kEnable)) {
+      ResetRegisters();
+      xapic_id_ = id_ << 24;
+    }
     return true;
   }
   if (index == kMsrTscDeadline) {
@@ -220,6 +257,10 @@ bool LocalApic::WriteMsr(uint32_t index, uint64_t value) {
     deadline_ = value;
     if (value == 0) {
       timers_.Disarm(timer_);
+    } else if (value <= clock_.Ticks()) {
+      // At once, and not when the timers' thread comes to it: the guest may look right behind.
+      timers_.Disarm(timer_);
+      OnTimer();
     } else {
       timers_.Arm(timer_, value);
     }
@@ -301,11 +342,7 @@ bool LocalApic::WriteRegister(uint32_t index, uint64_t wide) {
     unsigned old_mode = TimerMode();
     // A masked APIC keeps its entries masked.
     lvt_[entry] = (value & kLvtWritable[entry]) | (SoftwareEnabled() ? 0 : kMasked);
-    if (entry == kTimer && TimerMode() != old_mode) {
-      timers_.Disarm(timer_);
-      deadline_ = 0;
-      initial_count_ = 0;
-    }
+    if (entry == kTimer) ChangeTimerMode(old_mode);
     if (entry == kLint0) host_.on_attention();
     return true;
   }
@@ -378,18 +415,36 @@ uint64_t LocalApic::TimerPeriodTicks() const {
   return std::max<uint64_t>(clock_.NanosecondsToTicks(ns), 1);
 }
 
+// Into and out of deadline mode disarms the timer (volume 3, section 10.5.4.1); between one-shot
+// and periodic mode it counts on.
+void LocalApic::ChangeTimerMode(unsigned old_mode) {
+  unsigned mode = TimerMode();
+  if (mode == old_mode) return;
+  if (old_mode == kOneShot && clock_.Ticks() - timer_start_ >= TimerPeriodTicks()) expired_ = true;
+  if (mode == kDeadline || old_mode == kDeadline) {
+    timers_.Disarm(timer_);
+    deadline_ = 0;
+    initial_count_ = 0;
+  } else if (mode == kPeriodic && initial_count_ != 0 && !expired_) {
+    uint64_t period = TimerPeriodTicks();
+    timer_start_ += (clock_.Ticks() - timer_start_) / period * period;
+    timers_.Arm(timer_, timer_start_ + period);
+  }
+}
+
 void LocalApic::StartTimer() {
   if (initial_count_ == 0) {
     timers_.Disarm(timer_);
     return;
   }
   timer_start_ = clock_.Ticks();
+  expired_ = false;
   timers_.Arm(timer_, timer_start_ + TimerPeriodTicks());
 }
 
 uint32_t LocalApic::CurrentCount() const {
   uint32_t initial = initial_count_;
-  if (initial == 0 || TimerMode() == kDeadline) return 0;
+  if (initial == 0 || expired_ || TimerMode() == kDeadline) return 0;
   uint64_t period = TimerPeriodTicks(), elapsed = clock_.Ticks() - timer_start_;
   if (elapsed >= period) {
     if (TimerMode() == kOneShot) return 0;

@@ -62,13 +62,15 @@ class LocalApic {
   // IA32_APIC_BASE, 0x800 to 0x8ff, IA32_TSC_DEADLINE. False: #GP(0).
   bool ReadMsr(uint32_t index, uint64_t* value);
   bool WriteMsr(uint32_t index, uint64_t value);
-  bool PageEnabled() const { return (base_ & (kEnable | kExtended)) == kEnable; }
+  // True if a physical address is in the register page, wherever IA32_APIC_BASE has put that;
+  // *offset is the place in it. RAM has precedence over a page that the guest puts into RAM.
+  bool InPage(uint64_t gpa, uint32_t* offset) const;
 
   // --- Interrupts; the vCPU's own thread ---
   bool Pending() const;
   std::optional<uint8_t> Acknowledge();
-  bool TakeNmi() { return nmi_.exchange(false); }
-  bool NmiPending() const { return nmi_.load(std::memory_order_relaxed); }
+  bool TakeNmi();
+  bool NmiPending() const { return nmi_.load(std::memory_order_relaxed) != 0; }
   uint8_t ReadTaskPriority() const { return static_cast<uint8_t>(tpr_ >> 4); }
   void WriteTaskPriority(uint8_t priority) { tpr_ = static_cast<uint32_t>(priority) << 4; }
   // True if interrupts of the PIC reach this vCPU (virtual wire through LINT0, or no APIC at all).
@@ -85,6 +87,8 @@ class LocalApic {
  private:
   static constexpr uint64_t kBoot = 1 << 8, kExtended = 1 << 10, kEnable = 1 << 11;
   static constexpr unsigned kLvtCount = 6;  // timer, thermal, performance, LINT0, LINT1, error
+  // One that the processor is about to take, and the one that it latches behind that.
+  static constexpr unsigned kMaxNmi = 2;
   enum Lvt { kTimer, kThermal, kPerformance, kLint0, kLint1, kError };
   using Bits = std::array<std::atomic<uint32_t>, 8>;
 
@@ -100,6 +104,7 @@ class LocalApic {
   // --- Timer ---
   void OnTimer();
   void StartTimer();
+  void ChangeTimerMode(unsigned old_mode);
   uint32_t CurrentCount() const;
   uint64_t TimerPeriodTicks() const;
   unsigned TimerMode() const { return (lvt_[kTimer].load() >> 17) & 3; }
@@ -118,11 +123,12 @@ class LocalApic {
   std::atomic<uint32_t> xapic_id_{0};
   std::array<std::atomic<uint32_t>, kLvtCount> lvt_{};
   Bits irr_{}, isr_{}, tmr_{};
-  std::atomic<bool> nmi_{false};
+  std::atomic<unsigned> nmi_{0};  // how many wait
   uint32_t esr_ = 0, pending_esr_ = 0;
   uint64_t icr_ = 0;
   std::atomic<uint32_t> initial_count_{0}, divide_{0};
   std::atomic<uint64_t> timer_start_{0};
+  std::atomic<bool> expired_{false};  // at zero for good: one-shot mode, or never started
   std::atomic<uint64_t> deadline_{0};
 };
 

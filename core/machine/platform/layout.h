@@ -20,7 +20,8 @@ constexpr uint16_t kCom1 = 0x3f8, kUartPorts = 8;
 constexpr uint16_t kFirmwareSelector = 0x510, kFirmwareData = 0x511;
 constexpr uint16_t kPciAddress = 0xcf8;  // there is no PCI; guests look all the same
 constexpr uint16_t kResetControl = 0xcf9;
-// Test guests drive interrupt lines 0 to 15 by writing to these, as with QEMU's pc-testdev.
+// The test device: its register, and interrupt lines 0 to 15.
+constexpr uint16_t kTestRegister = 0xe0, kTestRegisterPorts = 4;
 constexpr uint16_t kTestLines = 0x2000, kTestLineCount = 16;
 constexpr uint16_t kPm1Event = 0x600, kPm1Control = 0x604, kPmTimer = 0x608, kPmPorts = 12;
 
@@ -33,7 +34,8 @@ constexpr uint8_t kSciLine = 9;
 
 // Memory-mapped.
 constexpr uint64_t kIoApicBase = 0xfec00000, kIoApicSize = 0x1000;
-constexpr uint64_t kLocalApicBase = 0xfee00000, kLocalApicSize = 0x1000;
+constexpr uint64_t kLocalApicBase = 0xfee00000;  // where it is after a reset
+constexpr uint64_t kTestMemoryBase = 0xff000000;
 
 // ACPI: the sleep type of S5 and the value that resets by port kResetControl.
 constexpr uint8_t kS5SleepType = 5;

@@ -39,7 +39,8 @@ Platform::Platform(uint32_t vcpus, base::VmClock& clock, PlatformObserver observ
       pm_(
           clock, [this](bool high) { SetLine(layout::kSciLine, high); },
           [this] { observer_.on_power_off(); }),
-      firmware_config_(vcpus, memory_bytes) {
+      firmware_config_(vcpus, memory_bytes),
+      test_device_([this](uint8_t line, bool high) { SetLine(line, high); }) {
   for (uint32_t i = 0; i < vcpus; ++i) {
     LocalApicHost host;
     host.on_attention = [this, i] { observer_.on_attention(i); };
@@ -63,6 +64,7 @@ void Platform::Reset() {
   uart_.Reset();
   pm_.Reset();
   firmware_config_.Reset();
+  test_device_.Reset();
   LeaveFirmwareState();
 }
 
@@ -176,7 +178,7 @@ void Platform::WritePort(uint32_t, uint16_t port, unsigned size, uint32_t value)
   if (port == layout::kFirmwareSelector)
     return firmware_config_.Select(static_cast<uint16_t>(value));
   if (In(port, layout::kTestLines, layout::kTestLineCount)) {
-    SetLine(static_cast<uint8_t>(port - layout::kTestLines), value != 0);
+    test_device_.SetLine(static_cast<uint8_t>(port - layout::kTestLines), value != 0);
     return;
   }
   // The reset register lies inside the PCI address register, which is written as a double word.
@@ -194,6 +196,8 @@ uint8_t Platform::ReadPortByte(uint16_t port) {
     return pic_.Read(true, port - layout::kPicSlave);
   if (In(port, layout::kPit, layout::kPitPorts)) return pit_.Read(port - layout::kPit);
   if (In(port, layout::kRtc, layout::kRtcPorts)) return rtc_.Read(port - layout::kRtc);
+  if (In(port, layout::kTestRegister, layout::kTestRegisterPorts))
+    return test_device_.ReadRegister(port - layout::kTestRegister);
   switch (port) {
     case layout::kSystemControlB:
       return pit_.ReadControlB();
@@ -218,6 +222,8 @@ void Platform::WritePortByte(uint16_t port, uint8_t value) {
     return pic_.Write(true, port - layout::kPicSlave, value);
   if (In(port, layout::kPit, layout::kPitPorts)) return pit_.Write(port - layout::kPit, value);
   if (In(port, layout::kRtc, layout::kRtcPorts)) return rtc_.Write(port - layout::kRtc, value);
+  if (In(port, layout::kTestRegister, layout::kTestRegisterPorts))
+    return test_device_.WriteRegister(port - layout::kTestRegister, value);
   switch (port) {
     case layout::kSystemControlB:
       return pit_.WriteControlB(value);
@@ -242,21 +248,25 @@ void Platform::WritePortByte(uint16_t port, uint8_t value) {
 // ---- Memory-mapped devices ----
 
 uint64_t Platform::ReadMmio(uint32_t vcpu, uint64_t gpa, unsigned size) {
-  if (In(gpa, layout::kLocalApicBase, layout::kLocalApicSize) && apics_[vcpu]->PageEnabled()) {
-    return apics_[vcpu]->ReadPage(static_cast<uint32_t>(gpa - layout::kLocalApicBase));
-  }
+  uint32_t offset;
+  if (apics_[vcpu]->InPage(gpa, &offset)) return apics_[vcpu]->ReadPage(offset);
   if (In(gpa, layout::kIoApicBase, layout::kIoApicSize)) {
     return io_apic_.Read(static_cast<uint32_t>(gpa - layout::kIoApicBase));
+  }
+  if (In(gpa, layout::kTestMemoryBase, TestDevice::kMemoryBytes)) {
+    return test_device_.ReadMemory(gpa - layout::kTestMemoryBase, size);
   }
   return size == 8 ? ~uint64_t{0} : (uint64_t{1} << (8 * size)) - 1;
 }
 
-void Platform::WriteMmio(uint32_t vcpu, uint64_t gpa, unsigned, uint64_t value) {
-  if (In(gpa, layout::kLocalApicBase, layout::kLocalApicSize) && apics_[vcpu]->PageEnabled()) {
-    apics_[vcpu]->WritePage(static_cast<uint32_t>(gpa - layout::kLocalApicBase),
-                            static_cast<uint32_t>(value));
+void Platform::WriteMmio(uint32_t vcpu, uint64_t gpa, unsigned size, uint64_t value) {
+  uint32_t offset;
+  if (apics_[vcpu]->InPage(gpa, &offset)) {
+    apics_[vcpu]->WritePage(offset, static_cast<uint32_t>(value));
   } else if (In(gpa, layout::kIoApicBase, layout::kIoApicSize)) {
     io_apic_.Write(static_cast<uint32_t>(gpa - layout::kIoApicBase), static_cast<uint32_t>(value));
+  } else if (In(gpa, layout::kTestMemoryBase, TestDevice::kMemoryBytes)) {
+    test_device_.WriteMemory(gpa - layout::kTestMemoryBase, size, value);
   }
 }
 

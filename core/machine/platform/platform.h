@@ -20,6 +20,7 @@
 #include "core/machine/devices/firmware_config.h"
 #include "core/machine/devices/pit.h"
 #include "core/machine/devices/rtc.h"
+#include "core/machine/devices/test_device.h"
 #include "core/machine/devices/uart.h"
 #include "core/machine/interrupt/io_apic.h"
 #include "core/machine/interrupt/local_apic.h"
@@ -106,6 +107,7 @@ class Platform {
   Uart uart_;
   AcpiPm pm_;
   FirmwareConfig firmware_config_;
+  TestDevice test_device_;
 };
 
 }  // namespace trapline::machine
