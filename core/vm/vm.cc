@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cstring>
 #include <deque>
+#include <filesystem>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -317,7 +318,8 @@ VmImpl::~VmImpl() {
 
 absl::Status VmImpl::LoadImages() {
   auto loaded = machine::LoadImage(
-      *memory_, {kernel_.bytes(), initrd_.bytes(), config_.command_line, config_.vcpus});
+      *memory_, {kernel_.bytes(), initrd_.bytes(), config_.command_line, config_.vcpus,
+                 std::filesystem::path(config_.kernel_path).filename().string()});
   if (!loaded.ok()) {
     absl::string_view message = loaded.status().message();
     absl::string_view field = message.substr(0, 6) == "initrd"    ? "initrd"

@@ -65,13 +65,13 @@ TEST(Multiboot, LoadsElf32AndElf64) {
 TEST(Multiboot, TellsWhatItKnows) {
   auto memory = TestMemory();
   ImageBytes image = MakeMultiboot(), module(5000, std::byte{9});
-  auto loaded = LoadImage(*memory, {image, module, "one two", 1});
+  auto loaded = LoadImage(*memory, {image, module, "one two", 1, "kernel.elf"});
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   uint64_t info = loaded->boot_registers.gpr[x86::kRbx];
   uint32_t flags = Peek<uint32_t>(*memory, info + kFlags);
   EXPECT_EQ(flags, kHasMemory | kHasCommandLine | kHasModules | kHasMap | kHasName);
   EXPECT_EQ(Peek<uint32_t>(*memory, info + kMemUpper), (kTestMemory >> 10) - 1024);
-  EXPECT_EQ(PeekText(*memory, Peek<uint32_t>(*memory, info + kCmdline)), "one two");
+  EXPECT_EQ(PeekText(*memory, Peek<uint32_t>(*memory, info + kCmdline)), "kernel.elf one two");
   EXPECT_EQ(PeekText(*memory, Peek<uint32_t>(*memory, info + kLoaderName)), "trapline");
   ASSERT_EQ(Peek<uint32_t>(*memory, info + kModsCount), 1u);
   uint32_t entry = Peek<uint32_t>(*memory, info + kModsAddr);

@@ -22,6 +22,9 @@ struct ImageSpec {
   std::span<const std::byte> initrd;  // may be empty
   std::string command_line;
   uint32_t vcpus = 1;
+  // What the image's file is called. A Multiboot image gets it as the first word of its command
+  // line, as other loaders do it; may be empty, and is cut at 255 bytes.
+  std::string name{};
 };
 
 enum class ImageKind { kBzImage, kElf64, kMultiboot };

@@ -7,6 +7,7 @@
 // the image; the specification promises the segments' hidden parts alone.
 #include <algorithm>
 #include <array>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -48,6 +49,8 @@ struct __attribute__((packed)) MapEntry {
 // Within the two pages of the information.
 constexpr uint64_t kMap = 0x200, kModule = 0x400, kName = 0x500, kCommandLine = 0x1000,
                    kInformationSize = 0x2000;
+constexpr size_t kMaxName = 255;
+static_assert(kCommandLine + kMaxName + 1 + kMaxCommandLine + 1 <= kInformationSize);
 // Firmware's area and the ACPI tables: nothing of the image may lie there.
 constexpr Range kReserved{kBiosData, kHighMemory};
 constexpr std::string_view kLoaderName = "trapline";
@@ -105,6 +108,13 @@ absl::StatusOr<uint64_t> FindRoom(GuestMemory& memory, std::span<const Range> ta
   return *behind;
 }
 
+std::string CommandLineWithName(const ImageSpec& spec) {
+  if (spec.name.empty()) return spec.command_line;
+  std::string line = spec.name.substr(0, kMaxName);
+  if (!spec.command_line.empty()) line.append(" ").append(spec.command_line);
+  return line;
+}
+
 // Writes the information and the module; where the information is.
 absl::StatusOr<uint64_t> WriteInformation(GuestMemory& memory, const ImageSpec& spec,
                                           std::vector<Range> taken) {
@@ -143,7 +153,9 @@ absl::StatusOr<uint64_t> WriteInformation(GuestMemory& memory, const ImageSpec& 
   }
   auto status = memory.Write(base + kMap, std::as_bytes(std::span(map)));
   if (status.ok()) status = memory.Write(base + kName, std::as_bytes(std::span(kLoaderName)));
-  if (status.ok()) status = WriteCommandLine(memory, spec.command_line, base + kCommandLine);
+  if (status.ok()) {
+    status = WriteCommandLine(memory, CommandLineWithName(spec), base + kCommandLine);
+  }
   if (status.ok()) status = memory.Write(base, BytesOf(info));
   if (!status.ok()) return status;
   return base;
