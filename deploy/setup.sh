@@ -7,8 +7,8 @@ set -euo pipefail
 packages=(
   build-essential cmake ninja-build ccache pkg-config git ca-certificates
   libgrpc++-dev libgrpc-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
-  libabsl-dev libspdlog-dev libzydis-dev libcli11-dev libsqlite3-dev liblz4-dev
-  libgtest-dev libgmock-dev libbenchmark-dev
+  libabsl-dev libspdlog-dev libzydis-dev libcli11-dev libsqlite3-dev
+  libgtest-dev libgmock-dev
   cpio gzip dpkg clang-format shellcheck
 )
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <regex>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "daemon/common/convert.h"
 #include "daemon/common/errors.h"
@@ -16,6 +16,15 @@ namespace trapline::daemon {
 namespace {
 
 constexpr char kPrefix[] = "vms/";
+constexpr size_t kMaxId = 63;
+
+// A resource id as AIP-122 has it: a DNS label.
+bool IsVmId(std::string_view id) {
+  auto letter_or_digit = [](char c) { return absl::ascii_islower(c) || absl::ascii_isdigit(c); };
+  return !id.empty() && id.size() <= kMaxId && absl::ascii_islower(id.front()) &&
+         id.back() != '-' &&
+         std::all_of(id.begin(), id.end(), [&](char c) { return letter_or_digit(c) || c == '-'; });
+}
 
 grpc::Status NotFound(const std::string& id) {
   return Error(grpc::NOT_FOUND, "VM_NOT_FOUND", absl::StrCat("there is no VM ", id), {{"vm", id}});
@@ -52,8 +61,7 @@ absl::Status Registry::Load() {
 
 grpc::Status Registry::Create(const std::string& id, const v1::Vm& wanted, bool validate_only,
                               std::shared_ptr<ManagedVm>* made) {
-  static const std::regex kName("[a-z]([-a-z0-9]{0,61}[a-z0-9])?");
-  if (!std::regex_match(id, kName)) {
+  if (!IsVmId(id)) {
     return InvalidField("vm_id",
                         "must be 1 to 63 lower-case letters, digits and dashes, beginning with a "
                         "letter and not ending with a dash");
