@@ -14,13 +14,14 @@ constexpr uint32_t kClockSource = 1u << 0, kNopIoDelay = 1u << 1, kClockSource2 
 
 }  // namespace
 
-std::optional<engine::CpuidLeaf> HypervisorLeaf(uint32_t leaf) {
+std::optional<engine::CpuidLeaf> HypervisorLeaf(uint32_t leaf, bool steal_time) {
   switch (leaf) {
     case kSignatureLeaf:
       return engine::CpuidLeaf{kFeatureLeaf, 0x4b4d564b, 0x564b4d56, 0x4d};  // "KVMKVMKVM"
     case kFeatureLeaf:
-      return engine::CpuidLeaf{kClockSource | kNopIoDelay | kClockSource2 | kStealTime | kPvUnhalt |
-                                   kPvSendIpi | kPvSchedYield | kClockSourceStable,
+      return engine::CpuidLeaf{kClockSource | kNopIoDelay | kClockSource2 | kPvUnhalt | kPvSendIpi |
+                                   kPvSchedYield | kClockSourceStable |
+                                   (steal_time ? kStealTime : 0),
                                0, 0, 0};
     case TRAPLINE_CPUID_LEAF:
       return engine::CpuidLeaf{TRAPLINE_ABI_VERSION, 0x70617254, 0x656e696c,

@@ -10,7 +10,8 @@
 
 namespace trapline::hypercall {
 
-// Leaves 0x40000000 and up (Linux, Documentation/virt/kvm/x86/cpuid.rst). Thread-safe.
-std::optional<engine::CpuidLeaf> HypervisorLeaf(uint32_t leaf);
+// Leaves 0x40000000 and up (Linux, Documentation/virt/kvm/x86/cpuid.rst). steal_time: whether
+// PvClock will be told of it. Thread-safe.
+std::optional<engine::CpuidLeaf> HypervisorLeaf(uint32_t leaf, bool steal_time);
 
 }  // namespace trapline::hypercall

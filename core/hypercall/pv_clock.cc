@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Guest time is a linear function of the guest's TSC for the VM's whole life, so each structure is
-// written once.
+// Guest time is a linear function of the guest's TSC for the VM's whole life, so the structures
+// that tell it are written once. Steal time grows; who reads it is the processor whose thread
+// writes it, so nobody sees half of it and its version just grows too.
 #include "core/hypercall/pv_clock.h"
 
 #include <time.h>
@@ -82,8 +83,19 @@ bool PvClock::WriteWallClock(uint64_t gpa) {
       WallClock{2, static_cast<uint32_t>(boot / kBillion), static_cast<uint32_t>(boot % kBillion)});
 }
 
-// No time is taken from a vCPU that we could tell of; the structure says so.
-bool PvClock::WriteStealTime(uint64_t gpa) { return Write(host_, gpa, StealTime{}); }
+bool PvClock::WriteStealTime() {
+  uint64_t gpa = steal_time_ & kStealAddressMask;
+  StealTime time{};
+  time.steal = stolen_;
+  time.version = steal_version_ += 2;
+  return Write(host_, gpa, time);
+}
+
+void PvClock::UpdateStealTime(uint64_t nanoseconds) {
+  if (nanoseconds == stolen_) return;
+  stolen_ = nanoseconds;
+  if (steal_time_ & kEnabled) WriteStealTime();
+}
 
 bool PvClock::ReadMsr(uint32_t index, uint64_t* value) const {
   switch (index) {
@@ -115,7 +127,7 @@ bool PvClock::WriteMsr(uint32_t index, uint64_t value) {
       return !(value & kEnabled) || WriteSystemTime(value & ~kEnabled);
     case kStealTime:
       steal_time_ = value;
-      return !(value & kEnabled) || WriteStealTime(value & kStealAddressMask);
+      return !(value & kEnabled) || WriteStealTime();
     default:
       return false;
   }

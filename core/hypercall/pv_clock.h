@@ -18,16 +18,21 @@ class PvClock {
   // False: not one of these MSRs, or an address that is not RAM.
   bool ReadMsr(uint32_t index, uint64_t* value) const;
   bool WriteMsr(uint32_t index, uint64_t value);
+  // How long this vCPU was kept from running so far, for the guest that asked to be told.
+  void UpdateStealTime(uint64_t nanoseconds);
+  bool WantsStealTime() const { return steal_time_ != 0; }
   void Reset() { system_time_ = wall_clock_ = steal_time_ = 0; }
 
  private:
   bool WriteSystemTime(uint64_t gpa);
   bool WriteWallClock(uint64_t gpa);
-  bool WriteStealTime(uint64_t gpa);
+  bool WriteStealTime();
 
   ServiceHost& host_;
   const uint64_t frequency_;
   uint64_t system_time_ = 0, wall_clock_ = 0, steal_time_ = 0;
+  uint64_t stolen_ = 0;
+  uint32_t steal_version_ = 0;
 };
 
 }  // namespace trapline::hypercall

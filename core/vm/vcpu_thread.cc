@@ -66,6 +66,7 @@ void VcpuThread::Startup(uint8_t sipi_vector) {
 }
 
 void VcpuThread::Main() {
+  run_delay_.emplace();
   while (shared_.gate.Enter()) {
     Step();
     shared_.gate.Leave();
@@ -138,6 +139,13 @@ void VcpuThread::HandleTrap(const engine::Exit::Trap& trap) {
   }
 }
 
+void VcpuThread::TellStealTime() {
+  uint64_t now = shared_.clock.Ticks();
+  if (now - steal_told_ < shared_.clock.frequency() / kStealUpdatesPerSecond) return;
+  steal_told_ = now;
+  pv_clock_.UpdateStealTime(run_delay_->Nanoseconds());
+}
+
 // ---- engine::VcpuHost ----
 
 uint64_t VcpuThread::ReadMmio(uint64_t gpa, unsigned size) {
@@ -159,10 +167,12 @@ bool VcpuThread::WriteMsr(uint32_t index, uint64_t value) {
   return pv_clock_.WriteMsr(index, value) || shared_.platform.WriteMsr(index_, index, value);
 }
 std::optional<engine::CpuidLeaf> VcpuThread::HypervisorCpuid(uint32_t leaf) {
-  return hypercall::HypervisorLeaf(leaf);
+  return hypercall::HypervisorLeaf(leaf, run_delay_->available());
 }
 bool VcpuThread::InterruptPending() { return shared_.platform.InterruptPending(index_); }
+// Interrupts are when a guest's kernel does its accounting, the tick's above all.
 std::optional<uint8_t> VcpuThread::AcknowledgeInterrupt() {
+  if (pv_clock_.WantsStealTime()) TellStealTime();
   return shared_.platform.AcknowledgeInterrupt(index_);
 }
 bool VcpuThread::TakeNmi() { return shared_.platform.TakeNmi(index_); }

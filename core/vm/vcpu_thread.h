@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -16,6 +17,7 @@
 #include "core/hypercall/pv_clock.h"
 #include "core/machine/platform/platform.h"
 #include "core/vm/doorbell.h"
+#include "core/vm/run_delay.h"
 #include "core/vm/run_gate.h"
 
 namespace trapline::vm {
@@ -83,12 +85,14 @@ class VcpuThread final : public engine::VcpuHost {
  private:
   enum class Activity { kWaitForStartup, kRunning, kHalted, kDead };
   static constexpr int kNoStartup = -1;
+  static constexpr uint64_t kStealUpdatesPerSecond = 1000;
 
   void Main();
   void Step();
   void TakeInitAndStartup();
   void HandleExit(const engine::Exit& exit);
   void HandleTrap(const engine::Exit::Trap& trap);
+  void TellStealTime();
 
   const uint32_t index_;
   VcpuShared shared_;
@@ -96,6 +100,8 @@ class VcpuThread final : public engine::VcpuHost {
   Activity activity_ = Activity::kWaitForStartup;
   Doorbell doorbell_;
   hypercall::PvClock pv_clock_;
+  std::optional<RunDelay> run_delay_;  // the thread's own
+  uint64_t steal_told_ = 0;            // when, in ticks
   std::atomic<bool> unhalted_{false};
   std::atomic<bool> init_pending_{false};
   std::atomic<int> startup_vector_{kNoStartup};
