@@ -2,6 +2,7 @@
 // Zydis' view of an instruction turned into an Op, and the table that finds each mnemonic's binder.
 #include "core/engine/soft/decode/decoder.h"
 
+#include <algorithm>
 #include <array>
 #include <memory>
 
@@ -88,8 +89,8 @@ void FillRegister(const ZydisDecodedOperand& operand, Op* op) {
   }
 }
 
-// A SIB byte with base 5 and mod 0 has no base register, whatever REX.B says; Zydis 4.0 reports
-// R13D for it where the address size is 32 bits.
+// A SIB byte with base 5 and mod 0 has a displacement and no base register, whatever REX.B says;
+// Zydis 4.0 reports R13D for it and no displacement where the address size is 32 bits.
 bool HasNoBase(const ZydisDecodedInstruction& info) {
   return info.raw.modrm.mod == 0 && info.raw.modrm.rm == 4 && info.raw.sib.base == 5 &&
          (info.attributes & ZYDIS_ATTRIB_HAS_SIB) != 0;
@@ -105,7 +106,7 @@ void FillMemory(const DecodeContext& context, const Instruction& instruction,
     op->index = OperandOf(memory.index);
     op->scale = memory.scale <= 1 ? 0 : static_cast<uint8_t>(__builtin_ctz(memory.scale));
   }
-  op->disp = memory.disp.value;
+  op->disp = HasNoBase(instruction.info) ? instruction.info.raw.disp.value : memory.disp.value;
   if (relative) op->disp += static_cast<int64_t>(instruction.rip + instruction.info.length);
   if (memory.segment >= ZYDIS_REGISTER_ES && memory.segment <= ZYDIS_REGISTER_GS) {
     op->segment = static_cast<uint8_t>(memory.segment - ZYDIS_REGISTER_ES);
@@ -188,6 +189,17 @@ DecodeResult Undecodable(ZyanStatus status, std::span<const uint8_t> bytes, Op* 
   return {DecodeStatus::kDone, true};
 }
 
+// F3 90 is PAUSE, but with REX.B it is XCHG with R8 and the prefix means nothing, which Zydis 4.0
+// does not know: it gets another prefix to read that means nothing.
+ZyanStatus DecodeExchange(const DecodeContext& context, std::span<const uint8_t> bytes,
+                          ZydisDecodedInstruction* info, ZydisDecodedOperand* operands) {
+  std::array<uint8_t, kMaxInstructionLength> plain;
+  auto end = std::copy_n(bytes.begin(), info->length, plain.begin());
+  std::replace(plain.begin(), end, uint8_t{0xf3}, uint8_t{0x3e});
+  return ZydisDecoderDecodeFull(&DecoderFor(context.code_size), plain.data(), info->length, info,
+                                operands);
+}
+
 }  // namespace
 
 DecodeResult Decode(const DecodeContext& context, uint64_t rip, std::span<const uint8_t> bytes,
@@ -197,6 +209,9 @@ DecodeResult Decode(const DecodeContext& context, uint64_t rip, std::span<const 
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
   ZyanStatus status = ZydisDecoderDecodeFull(&DecoderFor(context.code_size), bytes.data(),
                                              bytes.size(), &info, operands);
+  if (ZYAN_SUCCESS(status) && info.mnemonic == ZYDIS_MNEMONIC_PAUSE && info.raw.rex.B) {
+    status = DecodeExchange(context, bytes, &info, operands);
+  }
   if (!ZYAN_SUCCESS(status)) return Undecodable(status, bytes, op);
 
   Instruction instruction{

@@ -12,9 +12,9 @@ namespace {
 bool Bind(const Instruction& instruction, Op& op) {
   if (op.flags & kOpLock) return false;
   if (BindFpuState(instruction, op)) return true;
+  // x87 grew over the years: FCMOV and FCOMI have instruction sets of their own.
+  if (instruction.info.meta.isa_ext == ZYDIS_ISA_EXT_X87) return BindFull(instruction, op);
   switch (instruction.info.meta.isa_set) {
-    case ZYDIS_ISA_SET_X87:
-    case ZYDIS_ISA_SET_FCMOV:
     case ZYDIS_ISA_SET_PENTIUMMMX:
       return BindFull(instruction, op);
     case ZYDIS_ISA_SET_SSE:

@@ -29,6 +29,14 @@ inline void CheckSse(const Cpu& cpu) {
   if ((cpu.cr0 & x86::cr0::kEm) || !(cpu.cr4 & x86::cr4::kOsfxsr)) RaiseUd();
   if (cpu.cr0 & x86::cr0::kTs) Raise(x86::Vector::kDeviceNotAvailable);
 }
+// SSE instructions run with all exceptions masked and no flag set: the host's MXCSR for that.
+inline uint32_t QuietMxcsr(const Cpu& cpu) {
+  constexpr uint32_t kFlags = 0x3f, kMasks = 0x1f80;
+  return (cpu.fpu.mxcsr & ~kFlags) | kMasks;
+}
+// Puts the flags of an MXCSR that such an instruction left into the guest's; #XM if one of them is
+// not masked there, and then nothing else of the instruction may show.
+void AccountSse(Cpu& cpu, uint32_t mxcsr);
 // A pending unmasked x87 exception is raised by the next instruction that waits for it.
 inline void CheckPending(const Cpu& cpu) {
   constexpr uint16_t kErrorSummary = 0x80;

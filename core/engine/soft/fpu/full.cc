@@ -27,8 +27,20 @@ enum Trait : uint64_t {
   kToGeneral = 128,
   kFromGeneral = 256,
   kWide = 512,  // the general register is of 64 bits
+  kTakesFlags = 1024,
 };
 constexpr unsigned kOpcodeShift = 16;  // the x87 opcode above the traits
+
+// On a copy of the state: an exception leaves everything as it was.
+HostResult ExecuteSse(Cpu& cpu, FullCode code, void* memory) {
+  FpuState state = cpu.fpu;
+  state.mxcsr = QuietMxcsr(cpu);
+  HostResult result = code(&state, memory, cpu.r[x86::kRax], 0);
+  AccountSse(cpu, state.mxcsr);
+  state.mxcsr = cpu.fpu.mxcsr;
+  cpu.fpu = state;
+  return result;
+}
 
 const Op* Run(Cpu& cpu, const Op* op) {
   uint64_t traits = op->imm;
@@ -60,7 +72,9 @@ const Op* Run(Cpu& cpu, const Op* op) {
   auto code = reinterpret_cast<FullCode>(reinterpret_cast<uintptr_t>(op->aux));
   uint64_t rip = cpu.fpu.instruction_pointer, data = cpu.fpu.data_pointer;
   uint16_t opcode = cpu.fpu.opcode;
-  HostResult result = code(&cpu.fpu, buffer.data(), cpu.r[x86::kRax]);
+  uint64_t flags = traits & kTakesFlags ? cpu.lazy.Materialize() : 0;
+  HostResult result = traits & kSse ? ExecuteSse(cpu, code, buffer.data())
+                                    : code(&cpu.fpu, buffer.data(), cpu.r[x86::kRax], flags);
   // The host's own addresses are none of the guest's business.
   bool notes = !(traits & (kControl | kMmx | kSse));
   cpu.fpu.instruction_pointer = notes ? cpu.RipOf(op) : rip;
@@ -107,6 +121,22 @@ bool BindMmxToGeneral(const Instruction& in, Op& op) {
   return true;
 }
 
+bool ComputesOnVectors(const Instruction& in) {
+  switch (in.mnemonic()) {
+    case ZYDIS_MNEMONIC_CVTPI2PD:
+    case ZYDIS_MNEMONIC_CVTPI2PS:
+    case ZYDIS_MNEMONIC_CVTPD2PI:
+    case ZYDIS_MNEMONIC_CVTPS2PI:
+    case ZYDIS_MNEMONIC_CVTTPD2PI:
+    case ZYDIS_MNEMONIC_CVTTPS2PI:
+    case ZYDIS_MNEMONIC_MOVDQ2Q:
+    case ZYDIS_MNEMONIC_MOVQ2DQ:
+      return true;
+    default:
+      return false;
+  }
+}
+
 bool IsControl(ZydisMnemonic mnemonic) {
   switch (mnemonic) {
     case ZYDIS_MNEMONIC_FLDCW:
@@ -122,18 +152,12 @@ bool IsControl(ZydisMnemonic mnemonic) {
 
 bool BindFull(const Instruction& in, Op& op) {
   auto set = in.info.meta.isa_set;
-  bool x87 = set == ZYDIS_ISA_SET_X87 || set == ZYDIS_ISA_SET_FCMOV;
+  bool x87 = in.info.meta.isa_ext == ZYDIS_ISA_EXT_X87;
   uint64_t traits = 0;
   if (set == ZYDIS_ISA_SET_PENTIUMMMX) traits |= kMmx;
-  if (!x87 && !(traits & kMmx)) {
-    // SSE's own MMX instructions need no OSFXSR unless an XMM register takes part.
-    bool xmm = false;
-    for (unsigned i = 0; i < in.operands.size(); ++i) {
-      xmm = xmm || (in.IsRegister(i) &&
-                    ZydisRegisterGetClass(in.operands[i].reg.value) == ZYDIS_REGCLASS_XMM);
-    }
-    traits |= xmm ? kSse : kMmx;
-  }
+  // SSE's own MMX instructions need no OSFXSR unless floating-point numbers or an XMM register take
+  // part.
+  if (!x87 && !(traits & kMmx)) traits |= ComputesOnVectors(in) ? kSse : kMmx;
   if (!x87 || !WaitsNot(in.mnemonic())) traits |= kWaits;
   if (x87 && IsControl(in.mnemonic())) traits |= kControl;
   switch (in.mnemonic()) {
@@ -175,11 +199,13 @@ bool BindFull(const Instruction& in, Op& op) {
       form.memory = true;
     }
   }
+  if (set == ZYDIS_ISA_SET_FCMOV) traits |= kTakesFlags;
   if (traits & kToGeneral && in.IsRegister(0) &&
       ZydisRegisterGetClass(in.operands[0].reg.value) == ZYDIS_REGCLASS_GPR64) {
     traits |= kWide;
   }
-  op.aux = reinterpret_cast<const void*>(FullCodeFor(Reencode(in.info, form)));
+  op.aux =
+      reinterpret_cast<const void*>(FullCodeFor(Reencode(in.info, form), traits & kTakesFlags));
   op.imm = traits | static_cast<uint64_t>((in.info.opcode & 7) << 8 | in.info.raw.modrm.mod << 6 |
                                           in.info.raw.modrm.reg << 3 | in.info.raw.modrm.rm)
                         << kOpcodeShift;

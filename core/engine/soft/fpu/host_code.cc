@@ -86,11 +86,12 @@ VectorCode VectorCodeFor(std::span<const uint8_t> instruction, bool source_in_re
   return reinterpret_cast<VectorCode>(Memory().Find(code));
 }
 
-// rdi state, rsi memory, rdx guest RAX. Returns rax and rdx.
-FullCode FullCodeFor(std::span<const uint8_t> instruction) {
+// rdi state, rsi memory, rdx guest RAX, rcx guest RFLAGS. Returns rax and rdx.
+FullCode FullCodeFor(std::span<const uint8_t> instruction, bool takes_flags) {
   Code code;
-  Append(code, {0x48, 0x0f, 0xae, 0x0f});  // fxrstor64 [rdi]
-  Append(code, {0x48, 0x89, 0xd0});        // mov rax, rdx
+  Append(code, {0x48, 0x0f, 0xae, 0x0f});       // fxrstor64 [rdi]
+  Append(code, {0x48, 0x89, 0xd0});             // mov rax, rdx
+  if (takes_flags) Append(code, {0x51, 0x9d});  // push rcx; popfq
   Append(code, instruction);
   Append(code, {0x9c, 0x5a});              // pushfq; pop rdx
   Append(code, {0x48, 0x0f, 0xae, 0x07});  // fxsave64 [rdi]

@@ -37,11 +37,11 @@ struct HostResult {
 using VectorCode = HostResult (*)(Xmm* destination, const void* source, uint32_t* mxcsr,
                                   uint64_t rax);
 // full: the state, what the memory operand points to.
-using FullCode = HostResult (*)(FpuState* state, void* memory, uint64_t rax);
+using FullCode = HostResult (*)(FpuState* state, void* memory, uint64_t rax, uint64_t flags);
 
 // Thread-safe. Null where the host gives no memory for code.
 VectorCode VectorCodeFor(std::span<const uint8_t> instruction, bool source_in_register,
                          bool uses_mxcsr);
-FullCode FullCodeFor(std::span<const uint8_t> instruction);
+FullCode FullCodeFor(std::span<const uint8_t> instruction, bool takes_flags);
 
 }  // namespace trapline::engine::soft

@@ -7,29 +7,12 @@
 namespace trapline::engine::soft {
 namespace {
 
-constexpr uint32_t kExceptionFlags = 0x3f, kExceptionMasks = 0x1f80, kMaskShift = 7;
-constexpr uint32_t kBeforeComputing = 0x07;  // invalid, denormal, divide by zero
-
-// Puts the flags that an operation raised into MXCSR; #XM if one of them is not masked, and then
-// nothing else may change.
-void Account(Cpu& cpu, uint32_t raised) {
-  uint32_t& mxcsr = cpu.fpu.mxcsr;
-  uint32_t unmasked = raised & ~(mxcsr >> kMaskShift) & kExceptionFlags;
-  if (unmasked == 0) {
-    mxcsr |= raised;
-    return;
-  }
-  mxcsr |= unmasked & kBeforeComputing ? raised & kBeforeComputing : raised;
-  if (!(cpu.cr4 & x86::cr4::kOsxmmexcpt)) RaiseUd();
-  Raise(x86::Vector::kSimdError);
-}
-
 HostResult Execute(Cpu& cpu, const Op* op, Xmm* destination, const void* source, bool uses_mxcsr) {
   auto code = reinterpret_cast<VectorCode>(reinterpret_cast<uintptr_t>(op->aux));
   if (!uses_mxcsr) return code(destination, source, nullptr, 0);
-  uint32_t mxcsr = (cpu.fpu.mxcsr & ~kExceptionFlags) | kExceptionMasks;
+  uint32_t mxcsr = QuietMxcsr(cpu);
   HostResult result = code(destination, source, &mxcsr, 0);
-  Account(cpu, mxcsr & kExceptionFlags);
+  AccountSse(cpu, mxcsr);
   return result;
 }
 
@@ -108,6 +91,21 @@ Handler PickToXmm(bool aligned, bool mxcsr) {
 }
 
 }  // namespace
+
+void AccountSse(Cpu& cpu, uint32_t after) {
+  constexpr uint32_t kExceptionFlags = 0x3f, kMaskShift = 7;
+  constexpr uint32_t kBeforeComputing = 0x07;  // invalid, denormal, divide by zero
+  uint32_t& mxcsr = cpu.fpu.mxcsr;
+  uint32_t raised = after & kExceptionFlags;
+  uint32_t unmasked = raised & ~(mxcsr >> kMaskShift);
+  if (unmasked == 0) {
+    mxcsr |= raised;
+    return;
+  }
+  mxcsr |= unmasked & kBeforeComputing ? raised & kBeforeComputing : raised;
+  if (!(cpu.cr4 & x86::cr4::kOsxmmexcpt)) RaiseUd();
+  Raise(x86::Vector::kSimdError);
+}
 
 bool BindVector(const Instruction& in, Op& op) {
   ZydisRegisterClass first = ClassOf(in, 0), second = ClassOf(in, 1);
