@@ -29,13 +29,21 @@ inline void CheckSse(const Cpu& cpu) {
   if ((cpu.cr0 & x86::cr0::kEm) || !(cpu.cr4 & x86::cr4::kOsfxsr)) RaiseUd();
   if (cpu.cr0 & x86::cr0::kTs) Raise(x86::Vector::kDeviceNotAvailable);
 }
-// SSE instructions run with all exceptions masked and no flag set: the host's MXCSR for that.
+// #GP unless the operand is aligned to 16 bytes, before its address is looked at.
+inline void RequireAligned(uint64_t linear) {
+  if (linear & 15) RaiseGp();
+}
+// SSE instructions run with all exceptions masked and no flag set: the host's MXCSR for that. An
+// unmasked underflow is any tiny result, a masked one only an inexact one: flushing to zero makes
+// every tiny result inexact, and then it is not seen anyway.
 inline uint32_t QuietMxcsr(const Cpu& cpu) {
-  constexpr uint32_t kFlags = 0x3f, kMasks = 0x1f80;
-  return (cpu.fpu.mxcsr & ~kFlags) | kMasks;
+  constexpr uint32_t kFlags = 0x3f, kMasks = 0x1f80, kUnderflowMask = 1 << 11, kFlush = 1 << 15;
+  uint32_t flush = cpu.fpu.mxcsr & kUnderflowMask ? 0 : kFlush;
+  return (cpu.fpu.mxcsr & ~kFlags) | kMasks | flush;
 }
 // Puts the flags of an MXCSR that such an instruction left into the guest's; #XM if one of them is
-// not masked there, and then nothing else of the instruction may show.
+// not masked there, and then nothing else of the instruction may show. (PE beside an unmasked
+// overflow or underflow is that of the masked answer, not of an answer with a larger exponent.)
 void AccountSse(Cpu& cpu, uint32_t mxcsr);
 // A pending unmasked x87 exception is raised by the next instruction that waits for it.
 inline void CheckPending(const Cpu& cpu) {

@@ -31,11 +31,20 @@ enum Trait : uint64_t {
 };
 constexpr unsigned kOpcodeShift = 16;  // the x87 opcode above the traits
 
+// An unmasked exception keeps a result from memory, but for a loss of precision (SDM volume 1,
+// section 8.5).
+bool StoreWithheld(const FpuState& fpu) {
+  constexpr uint16_t kExceptions = 0x1f;
+  return (fpu.status & ~fpu.control & kExceptions) != 0;
+}
+
 // On a copy of the state: an exception leaves everything as it was.
 HostResult ExecuteSse(Cpu& cpu, FullCode code, void* memory) {
   FpuState state = cpu.fpu;
   state.mxcsr = QuietMxcsr(cpu);
   HostResult result = code(&state, memory, cpu.r[x86::kRax], 0);
+  // But for the transition to MMX, which comes first.
+  cpu.fpu.EnterMmx();
   AccountSse(cpu, state.mxcsr);
   state.mxcsr = cpu.fpu.mxcsr;
   cpu.fpu = state;
@@ -63,6 +72,7 @@ const Op* Run(Cpu& cpu, const Op* op) {
     } else {
       linear = cpu.Address(op, size);
     }
+    if ((traits & kSse) && size == 16) RequireAligned(linear);
     if (traits & kReads) cpu.ReadLinear(linear, buffer.data(), size);
   } else if (traits & kFromGeneral) {
     uint64_t value = cpu.Get<uint64_t>(op->rm);
@@ -86,6 +96,7 @@ const Op* Run(Cpu& cpu, const Op* op) {
     cpu.Set<uint64_t>(op->reg, traits & kWide ? result.rax : static_cast<uint32_t>(result.rax));
   }
   if ((op->flags & kOpMemory) && (traits & kWrites)) {
+    if (notes && StoreWithheld(cpu.fpu)) return cpu.Next(op);
     cpu.WriteLinear(linear, buffer.data(), op->operand_size);
     return cpu.Next(op);
   }
@@ -100,6 +111,9 @@ bool WaitsNot(ZydisMnemonic mnemonic) {
     case ZYDIS_MNEMONIC_FNSTCW:
     case ZYDIS_MNEMONIC_FNSTENV:
     case ZYDIS_MNEMONIC_FNSAVE:
+    case ZYDIS_MNEMONIC_FENI8087_NOP:
+    case ZYDIS_MNEMONIC_FDISI8087_NOP:
+    case ZYDIS_MNEMONIC_FSETPM287_NOP:
       return true;
     default:
       return false;
@@ -109,8 +123,8 @@ bool WaitsNot(ZydisMnemonic mnemonic) {
 const Op* MmxToGeneral(Cpu& cpu, const Op* op) {
   CheckMmx(cpu);
   CheckPending(cpu);
-  uint64_t value = cpu.fpu.st[op->reg].mantissa;
   cpu.fpu.EnterMmx();
+  uint64_t value = cpu.fpu.st[op->reg].mantissa;
   cpu.Set<uint64_t>(op->rm, op->imm ? value : static_cast<uint32_t>(value));
   return op + 1;
 }

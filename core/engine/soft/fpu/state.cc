@@ -6,14 +6,19 @@
 namespace trapline::engine::soft {
 namespace {
 
-constexpr uint32_t kMxcsrMask = 0xffff;
 constexpr size_t kLegacyXmm = 8;  // outside 64-bit mode there are eight
 constexpr size_t kXmmOffset = 160, kSavedBytes = 416;
+
+// Here the address comes first: where it is not canonical, it may be #SS.
+void RequireAlignedImage(Cpu& cpu, uint64_t linear) {
+  if (cpu.LongMode() && !x86::Canonical(linear)) cpu.HostForRead(linear, 1);
+  RequireAligned(linear);
+}
 
 const Op* Fxsave(Cpu& cpu, const Op* op) {
   CheckMmx(cpu);
   uint64_t linear = cpu.AddressForWrite(op, 512);
-  if (linear & 15) RaiseGp();
+  RequireAlignedImage(cpu, linear);
   cpu.ProbeWrite(linear, 512);
   FpuState image = cpu.fpu;
   image.mxcsr_mask = kMxcsrMask;
@@ -25,13 +30,14 @@ const Op* Fxsave(Cpu& cpu, const Op* op) {
 const Op* Fxrstor(Cpu& cpu, const Op* op) {
   CheckMmx(cpu);
   uint64_t linear = cpu.Address(op, 512);
-  if (linear & 15) RaiseGp();
+  RequireAlignedImage(cpu, linear);
   FpuState image = cpu.fpu;
   size_t size = cpu.Code64() ? kSavedBytes : kXmmOffset + kLegacyXmm * sizeof(Xmm);
   cpu.ReadLinear(linear, &image, size);
+  cpu.HostForRead(linear + sizeof image - 1, 1);  // all of it must be there
   if (image.mxcsr & ~kMxcsrMask) RaiseGp();
-  image.mxcsr_mask = kMxcsrMask;
   cpu.fpu = image;
+  cpu.fpu.Normalise();
   return op + 1;
 }
 const Op* Ldmxcsr(Cpu& cpu, const Op* op) {
@@ -64,14 +70,15 @@ const Op* MaskedStore(Cpu& cpu, const Op* op) {
   if (kMmx) {
     CheckMmx(cpu);
     CheckPending(cpu);
+    cpu.fpu.EnterMmx();
   } else {
     CheckSse(cpu);
   }
   constexpr size_t kSize = kMmx ? 8 : 16;
   uint8_t data[16], mask[16];
   if (kMmx) {
-    std::memcpy(data, &cpu.fpu.st[op->reg & 7].mantissa, 8);
-    std::memcpy(mask, &cpu.fpu.st[op->rm & 7].mantissa, 8);
+    std::memcpy(data, &cpu.fpu.st[op->reg].mantissa, 8);
+    std::memcpy(mask, &cpu.fpu.st[op->rm].mantissa, 8);
   } else {
     std::memcpy(data, &cpu.fpu.xmm[op->reg], 16);
     std::memcpy(mask, &cpu.fpu.xmm[op->rm], 16);
@@ -86,7 +93,6 @@ const Op* MaskedStore(Cpu& cpu, const Op* op) {
   for (size_t i = 0; i < kSize; ++i) {
     if (mask[i] & 0x80) cpu.Store<uint8_t>(linear + i, data[i]);
   }
-  if (kMmx) cpu.fpu.EnterMmx();
   return cpu.Next(op);
 }
 

@@ -26,7 +26,7 @@ const void* Source(Cpu& cpu, const Op* op, Xmm* buffer) {
   } else {
     unsigned size = op->operand_size;
     uint64_t linear = cpu.Address(op, size);
-    if (kAligned && (linear & 15)) RaiseGp();
+    if (kAligned) RequireAligned(linear);
     if (size == 16) {
       *buffer = cpu.Load<Xmm>(linear);
     } else {
@@ -80,7 +80,8 @@ bool IsGeneralClass(ZydisRegisterClass c) {
 }
 
 bool RaisesExceptions(const Instruction& in) {
-  return in.info.meta.exception_class == ZYDIS_EXCEPTION_CLASS_SSE2 ||
+  return in.mnemonic() == ZYDIS_MNEMONIC_CVTPI2PS ||
+         in.info.meta.exception_class == ZYDIS_EXCEPTION_CLASS_SSE2 ||
          in.info.meta.exception_class == ZYDIS_EXCEPTION_CLASS_SSE3;
 }
 

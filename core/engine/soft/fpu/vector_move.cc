@@ -6,15 +6,10 @@ namespace trapline::engine::soft {
 namespace {
 
 template <bool kAligned>
-void CheckAlignment(uint64_t linear) {
-  if (kAligned && (linear & 15)) RaiseGp();
-}
-
-template <bool kAligned>
 const Op* LoadWhole(Cpu& cpu, const Op* op) {
   CheckSse(cpu);
   uint64_t linear = cpu.Address(op, 16);
-  CheckAlignment<kAligned>(linear);
+  if (kAligned) RequireAligned(linear);
   cpu.fpu.xmm[op->reg] = cpu.Load<Xmm>(linear);
   return op + 1;
 }
@@ -22,7 +17,7 @@ template <bool kAligned>
 const Op* StoreWhole(Cpu& cpu, const Op* op) {
   CheckSse(cpu);
   uint64_t linear = cpu.AddressForWrite(op, 16);
-  CheckAlignment<kAligned>(linear);
+  if (kAligned) RequireAligned(linear);
   cpu.Store<Xmm>(linear, cpu.fpu.xmm[op->reg]);
   return cpu.Next(op);
 }
@@ -71,6 +66,15 @@ const Op* CopyLow(Cpu& cpu, const Op* op) {
 const Op* CopyLowBack(Cpu& cpu, const Op* op) {
   CheckSse(cpu);
   cpu.fpu.xmm[op->rm] = {cpu.fpu.xmm[op->reg].low, 0};
+  return op + 1;
+}
+
+// MOVSS and MOVSD between registers: the rest of the destination stays.
+template <typename T, bool kBack>
+const Op* MergeLow(Cpu& cpu, const Op* op) {
+  CheckSse(cpu);
+  const Xmm& from = cpu.fpu.xmm[kBack ? op->reg : op->rm];
+  std::memcpy(&cpu.fpu.xmm[kBack ? op->rm : op->reg], &from, sizeof(T));
   return op + 1;
 }
 
@@ -138,8 +142,12 @@ bool BindScalar(const Instruction& in, Op& op) {
 
 template <typename T>
 bool BindFloat(const Instruction& in, Op& op) {
-  if (!(op.flags & kOpMemory)) return false;  // between registers it merges
-  op.run = IsXmm(in, 0) ? LoadLow<T> : StoreLow<T>;
+  if (!(op.flags & kOpMemory)) {
+    bool reg_first = in.operands[0].encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG;
+    op.run = reg_first ? MergeLow<T, false> : MergeLow<T, true>;
+  } else {
+    op.run = IsXmm(in, 0) ? LoadLow<T> : StoreLow<T>;
+  }
   return true;
 }
 

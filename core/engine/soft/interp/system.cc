@@ -162,7 +162,7 @@ const Op* Lar(Cpu& cpu, const Op* op) {
   auto d = Visible(cpu, LoadWord(cpu, op));
   bool known = d && LarKnows(cpu, *d);
   cpu.lazy.SetZero(known);
-  return known ? SetSized(cpu, op, static_cast<uint32_t>(d->low >> 32) & 0x00f0ff00) : op + 1;
+  return known ? SetSized(cpu, op, static_cast<uint32_t>(d->low >> 32) & 0x00ffff00) : op + 1;
 }
 const Op* Lsl(Cpu& cpu, const Op* op) {
   RequireProtected(cpu);
