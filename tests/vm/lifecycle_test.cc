@@ -63,7 +63,7 @@ TEST(Lifecycle, AStoppedVmBootsAfresh) {
 TEST(Lifecycle, ResetStartsTheGuestOver) {
   RunningVm guest(Endless());
   ASSERT_TRUE(guest.vm().Start().ok());
-  ASSERT_TRUE(guest.AwaitOutput("hello from"));
+  ASSERT_TRUE(guest.AwaitOutput("MiB\n"));  // the whole line
   ASSERT_TRUE(guest.vm().Reset().ok());
   ASSERT_TRUE(guest.AwaitOutput("MiB\nhello from"));
   EXPECT_EQ(guest.vm().state(), State::kRunning);
