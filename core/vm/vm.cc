@@ -57,14 +57,20 @@ absl::Status FieldError(absl::string_view field, absl::string_view message) {
 // A file of the host's, mapped for reading for as long as the VM may boot from it.
 class ImageFile {
  public:
-  static absl::StatusOr<ImageFile> Open(const std::string& path) {
-    base::UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // limit: the VM's memory; what is larger is not read at all.
+  static absl::StatusOr<ImageFile> Open(const std::string& path, uint64_t limit) {
+    // Not blocking, since the path may name a pipe.
+    base::UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (!fd.valid()) return absl::InvalidArgumentError(absl::StrCat(path, ": ", strerror(errno)));
     struct stat info;
     if (fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": not a regular file"));
     }
     if (info.st_size == 0) return absl::InvalidArgumentError(absl::StrCat(path, ": empty"));
+    if (static_cast<uint64_t>(info.st_size) > limit) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          path, ": ", info.st_size, " bytes, more than the VM's memory (", limit, ")"));
+    }
     ImageFile file;
     file.bytes_.resize(static_cast<size_t>(info.st_size));
     size_t done = 0;
@@ -264,11 +270,11 @@ machine::PlatformObserver VmImpl::PlatformCallbacks() {
 
 absl::Status VmImpl::Build() {
   if (auto status = CheckConfig(config_); !status.ok()) return status;
-  auto kernel = ImageFile::Open(config_.kernel_path);
+  auto kernel = ImageFile::Open(config_.kernel_path, config_.memory_bytes);
   if (!kernel.ok()) return FieldError("kernel", kernel.status());
   kernel_ = *std::move(kernel);
   if (!config_.initrd_path.empty()) {
-    auto initrd = ImageFile::Open(config_.initrd_path);
+    auto initrd = ImageFile::Open(config_.initrd_path, config_.memory_bytes);
     if (!initrd.ok()) return FieldError("initrd", initrd.status());
     initrd_ = *std::move(initrd);
   }

@@ -16,13 +16,10 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/hypercall/hypercall_core.h"
+#include "core/vm/limits.h"
 #include "core/x86/registers.h"
 
 namespace trapline::vm {
-
-constexpr uint32_t kMaxVcpus = 64;
-constexpr uint64_t kMinMemoryBytes = uint64_t{16} << 20;
-constexpr uint64_t kMaxMemoryBytes = uint64_t{64} << 30;
 
 enum class EngineKind { kAuto, kSoft, kDirect, kKvm };
 

@@ -63,6 +63,17 @@ grpc::Status InvalidField(const std::string& field, const std::string& descripti
                {{"field", field}}, {{field, description}});
 }
 
+grpc::Status FromWorker(const grpc::Status& status, const std::string& vm) {
+  if (status.ok() || !status.error_details().empty()) return status;
+  if (status.error_code() == grpc::DEADLINE_EXCEEDED) {
+    return Error(grpc::DEADLINE_EXCEEDED, "WORKER_SLOW",
+                 "the worker of VM " + vm + " did not answer in time", {{"vm", vm}});
+  }
+  return Error(grpc::UNAVAILABLE, "WORKER_LOST",
+               "the worker of VM " + vm + " ended during the call; the VM's state says how",
+               {{"vm", vm}});
+}
+
 grpc::Status FromCore(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   std::string message(status.message());

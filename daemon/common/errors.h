@@ -23,6 +23,10 @@ grpc::Status Error(grpc::StatusCode code, const std::string& reason, const std::
 // INVALID_ARGUMENT about one field of the request.
 grpc::Status InvalidField(const std::string& field, const std::string& description);
 
+// What a call to the worker of this VM ended with. The worker's own errors pass as they are; a call
+// that broke off because the worker is gone becomes UNAVAILABLE, WORKER_LOST.
+grpc::Status FromWorker(const grpc::Status& status, const std::string& vm);
+
 // A status of the core's. Its payload "trapline/field" becomes a BadRequest.
 grpc::Status FromCore(const absl::Status& status);
 

@@ -5,15 +5,12 @@
 
 #include <fstream>
 
+#include "core/vm/limits.h"
 #include "daemon/control/services.h"
 #include "daemon/control/trap_probe.h"
 
 namespace trapline::daemon {
 namespace {
-
-// core/vm's limits; the daemon itself does not link core/vm.
-constexpr uint32_t kMaxVcpus = 64;
-constexpr uint64_t kMaxMemoryBytes = uint64_t{64} << 30;
 
 std::string CpuModel() {
   std::ifstream cpuinfo("/proc/cpuinfo");
@@ -53,8 +50,8 @@ grpc::Status HostService::GetHostInfo(grpc::ServerContext*, const v1::GetHostInf
     added->set_cycles(trap.cycles);
   }
   response->mutable_limits()->set_max_vms(registry_.max_vms());
-  response->mutable_limits()->set_max_vcpus_per_vm(kMaxVcpus);
-  response->mutable_limits()->set_max_memory_bytes_per_vm(kMaxMemoryBytes);
+  response->mutable_limits()->set_max_vcpus_per_vm(vm::kMaxVcpus);
+  response->mutable_limits()->set_max_memory_bytes_per_vm(vm::kMaxMemoryBytes);
   return grpc::Status::OK;
 }
 

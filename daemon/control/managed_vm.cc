@@ -93,11 +93,17 @@ grpc::Status ManagedVm::EnsureWorker() {
   }
   request.set_stats_path(stats_path());
   grpc::ClientContext context;
-  context.set_wait_for_ready(true);
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
   worker::v1::Status response;
   grpc::Status made = worker->stub().Create(&context, request, &response);
-  if (!made.ok()) return made;
+  if (!made.ok()) {
+    if (!made.error_details().empty()) return made;
+    worker->Kill(SIGKILL);  // unless it is dead: then what it died of stays
+    return Error(grpc::UNAVAILABLE, "WORKER_LOST",
+                 absl::StrCat("the worker of VM ", id_, " was ", worker->Reap(),
+                              " while it loaded the images; the daemon's log has its last words"),
+                 {{"vm", id_}});
+  }
   {
     absl::MutexLock lock(&mutex_);
     worker_ = worker;
@@ -202,7 +208,7 @@ grpc::Status ManagedVm::Move(const worker::v1::MoveRequest& request,
   grpc::ClientContext context;
   worker::v1::MoveResponse response;
   grpc::Status moved = worker->stub().Move(&context, request, &response);
-  if (!moved.ok()) return moved;
+  if (!moved.ok()) return FromWorker(moved, id_);
   *outcome = response.outcome();
   // The event of the move comes by the watch; whoever asked shall find it there and the state new.
   auto caught_up = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {

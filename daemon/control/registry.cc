@@ -11,6 +11,8 @@
 #include "daemon/common/convert.h"
 #include "daemon/common/errors.h"
 #include "daemon/common/logging.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 
 namespace trapline::daemon {
 namespace {
@@ -34,6 +36,17 @@ std::string NewUid() {
   std::string uid;
   std::ifstream("/proc/sys/kernel/random/uuid") >> uid;
   return uid;
+}
+
+// The same bytes for the same request: maps have no order of their own.
+std::string Canonical(const google::protobuf::Message& message) {
+  std::string bytes;
+  google::protobuf::io::StringOutputStream stream(&bytes);
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  coded.SetSerializationDeterministic(true);
+  message.SerializeToCodedStream(&coded);
+  coded.Trim();
+  return bytes;
 }
 
 }  // namespace
@@ -162,10 +175,11 @@ void Registry::RetireAll(bool leave) {
 }
 
 grpc::Status Registry::Once(const std::string& method, const std::string& request_id,
+                            const google::protobuf::Message& request,
                             google::protobuf::Message* response,
                             const std::function<grpc::Status()>& body) {
   if (request_id.empty()) return body();
-  std::string key = method + "\n" + request_id;
+  std::string key = method + "\n" + request_id, asked = Canonical(request);
   {
     absl::MutexLock lock(&answers_mutex_);
     auto free = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(answers_mutex_) {
@@ -174,6 +188,10 @@ grpc::Status Registry::Once(const std::string& method, const std::string& reques
     answers_mutex_.Await(absl::Condition(&free));
     for (const Answer& answer : answers_) {
       if (answer.key != key) continue;
+      if (answer.request != asked) {
+        return InvalidField("request_id", absl::StrCat(request_id, " was used for another ", method,
+                                                       "; give each request an id of its own"));
+      }
       response->ParseFromString(answer.response);
       return answer.status;
     }
@@ -184,7 +202,7 @@ grpc::Status Registry::Once(const std::string& method, const std::string& reques
   under_way_.erase(std::find(under_way_.begin(), under_way_.end(), key));
   // A failure that a retry may mend is not kept.
   if (status.error_code() != grpc::UNAVAILABLE && status.error_code() != grpc::ABORTED) {
-    answers_.push_back({key, response->SerializeAsString(), status});
+    answers_.push_back({key, asked, response->SerializeAsString(), status});
     if (answers_.size() > kAnswers) answers_.pop_front();
   }
   return status;

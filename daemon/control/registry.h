@@ -48,8 +48,10 @@ class Registry {
   uint32_t max_vms() const { return options_.max_vms; }
 
   // Runs body once for each request_id (none: always); a repetition gets the first one's answer.
+  // INVALID_ARGUMENT: the id was used for a different request of this method (AIP-155).
   grpc::Status Once(const std::string& method, const std::string& request_id,
-                    google::protobuf::Message* response, const std::function<grpc::Status()>& body);
+                    const google::protobuf::Message& request, google::protobuf::Message* response,
+                    const std::function<grpc::Status()>& body);
 
   // Set once, when the daemon ends: streams end then.
   void BeginShutdown() { shutting_down_ = true; }
@@ -57,7 +59,7 @@ class Registry {
 
  private:
   struct Answer {
-    std::string key, response;
+    std::string key, request, response;
     grpc::Status status;
   };
   static constexpr size_t kAnswers = 1024;

@@ -14,13 +14,16 @@
 #include "absl/strings/str_cat.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
 #include "grpcpp/server_builder.h"
 
 namespace trapline::daemon {
 namespace {
 
 constexpr int kMaxReceive = 4 << 20, kMaxSend = 32 << 20;
-constexpr auto kStopDeadline = std::chrono::seconds(3);
+// For calls under way; watchers are told at once. A client that is connected and idle uses it up.
+constexpr auto kStopDeadline = std::chrono::seconds(1);
+constexpr int kMaxThreads = 512;
 constexpr size_t kMaxSocketPath = 107;  // sockaddr_un
 
 bool Loopback(const std::string& address) {
@@ -71,6 +74,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenOptions& optio
   builder.AddListeningPort("unix:" + options.unix_socket, grpc::InsecureServerCredentials());
   if (!options.tcp.empty())
     builder.AddListeningPort(options.tcp, grpc::InsecureServerCredentials(), &server->tcp_port_);
+  // Each stream that is open holds a thread; who asks for one more gets RESOURCE_EXHAUSTED.
+  grpc::ResourceQuota quota("traplined");
+  quota.SetMaxThreads(kMaxThreads);
+  builder.SetResourceQuota(quota);
   builder.SetMaxReceiveMessageSize(kMaxReceive);
   builder.SetMaxSendMessageSize(kMaxSend);
   for (grpc::Service* service :

@@ -39,8 +39,9 @@ class VmsService final : public v1::Vms::WithCallbackMethod_Console<v1::Vms::Ser
                            v1::DisassembleResponse*) override;
 
  private:
-  grpc::Status Move(const std::string& name, worker::v1::MoveRequest::Kind kind,
-                    const std::string& request_id, v1::Vm* response);
+  template <typename Request>
+  grpc::Status Move(const char* method, worker::v1::MoveRequest::Kind kind, const Request& request,
+                    v1::Vm* response);
   Registry& registry_;
 };
 

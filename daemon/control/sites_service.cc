@@ -203,7 +203,7 @@ grpc::Status SitesService::GetPolicy(grpc::ServerContext*, const v1::GetPolicyRe
   }
   if (auto status = vm->Worker(&worker); !status.ok()) return status;
   grpc::ClientContext call;
-  return worker->stub().GetPolicy(&call, {}, response);
+  return FromWorker(worker->stub().GetPolicy(&call, {}, response), vm->id());
 }
 
 grpc::Status SitesService::SetPolicy(grpc::ServerContext* context,
@@ -221,7 +221,7 @@ grpc::Status SitesService::SetPolicy(grpc::ServerContext* context,
   google::protobuf::Empty nothing;
   grpc::Status status = worker->stub().SetPolicy(&call, set, &nothing);
   if (status.error_code() == grpc::NOT_FOUND && name.gpa) return NoSite(name.vm, *name.gpa);
-  if (!status.ok()) return status;
+  if (!status.ok()) return FromWorker(status, vm->id());
   v1::GetPolicyRequest get;
   get.set_name(request->name());
   return GetPolicy(context, &get, response);
@@ -245,7 +245,7 @@ grpc::Status SitesService::RevertSite(grpc::ServerContext*, const v1::RevertSite
     return Error(grpc::FAILED_PRECONDITION, "SITE_NOT_REWRITTEN", status.error_message(),
                  {{"gpa", Hex(*name.gpa)}});
   }
-  if (!status.ok()) return status;
+  if (!status.ok()) return FromWorker(status, vm->id());
   return FindSite(*vm, *name.gpa, response);
 }
 
@@ -264,7 +264,7 @@ grpc::Status SitesService::ResetSiteCounters(grpc::ServerContext*,
   google::protobuf::Empty nothing;
   grpc::Status status = worker->stub().ResetCounters(&call, reset, &nothing);
   if (status.error_code() == grpc::NOT_FOUND && name.gpa) return NoSite(name.vm, *name.gpa);
-  if (!status.ok()) return status;
+  if (!status.ok()) return FromWorker(status, vm->id());
   std::unique_ptr<hypercall::StatsReader> reader;
   if (auto opened = OpenStats(*vm, &reader); !opened.ok()) return opened;
   *response = TotalsOf(reader->Sites());

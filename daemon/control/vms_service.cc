@@ -64,7 +64,7 @@ grpc::Status Paginate(int32_t page_size, const std::string& token, size_t total,
 
 grpc::Status VmsService::CreateVm(grpc::ServerContext*, const v1::CreateVmRequest* request,
                                   v1::Vm* response) {
-  return registry_.Once("CreateVm", request->request_id(), response, [&] {
+  return registry_.Once("CreateVm", request->request_id(), *request, response, [&] {
     std::shared_ptr<ManagedVm> vm;
     grpc::Status status =
         registry_.Create(request->vm_id(), request->vm(), request->validate_only(), &vm);
@@ -101,49 +101,48 @@ grpc::Status VmsService::ListVms(grpc::ServerContext*, const v1::ListVmsRequest*
 
 grpc::Status VmsService::DeleteVm(grpc::ServerContext*, const v1::DeleteVmRequest* request,
                                   google::protobuf::Empty* response) {
-  return registry_.Once("DeleteVm", request->request_id(), response, [&] {
+  return registry_.Once("DeleteVm", request->request_id(), *request, response, [&] {
     return registry_.Delete(request->name(), request->force(), request->etag());
   });
 }
 
 // ---- Moves ----
 
-grpc::Status VmsService::Move(const std::string& name, worker::v1::MoveRequest::Kind kind,
-                              const std::string& request_id, v1::Vm* response) {
-  return registry_.Once(absl::StrCat("Move", static_cast<int>(kind), name), request_id, response,
-                        [&] {
-                          std::shared_ptr<ManagedVm> vm;
-                          if (auto status = registry_.Find(name, "name", &vm); !status.ok())
-                            return status;
-                          worker::v1::MoveRequest move;
-                          move.set_kind(kind);
-                          v1::StopVmResponse::Outcome unused;
-                          grpc::Status status = vm->Move(move, &unused);
-                          if (status.ok()) *response = vm->Snapshot();
-                          return status;
-                        });
+template <typename Request>
+grpc::Status VmsService::Move(const char* method, worker::v1::MoveRequest::Kind kind,
+                              const Request& request, v1::Vm* response) {
+  return registry_.Once(method, request.request_id(), request, response, [&] {
+    std::shared_ptr<ManagedVm> vm;
+    if (auto status = registry_.Find(request.name(), "name", &vm); !status.ok()) return status;
+    worker::v1::MoveRequest move;
+    move.set_kind(kind);
+    v1::StopVmResponse::Outcome unused;
+    grpc::Status status = vm->Move(move, &unused);
+    if (status.ok()) *response = vm->Snapshot();
+    return status;
+  });
 }
 
 grpc::Status VmsService::StartVm(grpc::ServerContext*, const v1::StartVmRequest* request,
                                  v1::Vm* response) {
-  return Move(request->name(), worker::v1::MoveRequest::START, request->request_id(), response);
+  return Move("StartVm", worker::v1::MoveRequest::START, *request, response);
 }
 grpc::Status VmsService::PauseVm(grpc::ServerContext*, const v1::PauseVmRequest* request,
                                  v1::Vm* response) {
-  return Move(request->name(), worker::v1::MoveRequest::PAUSE, request->request_id(), response);
+  return Move("PauseVm", worker::v1::MoveRequest::PAUSE, *request, response);
 }
 grpc::Status VmsService::ResumeVm(grpc::ServerContext*, const v1::ResumeVmRequest* request,
                                   v1::Vm* response) {
-  return Move(request->name(), worker::v1::MoveRequest::RESUME, request->request_id(), response);
+  return Move("ResumeVm", worker::v1::MoveRequest::RESUME, *request, response);
 }
 grpc::Status VmsService::ResetVm(grpc::ServerContext*, const v1::ResetVmRequest* request,
                                  v1::Vm* response) {
-  return Move(request->name(), worker::v1::MoveRequest::RESET, request->request_id(), response);
+  return Move("ResetVm", worker::v1::MoveRequest::RESET, *request, response);
 }
 
 grpc::Status VmsService::StopVm(grpc::ServerContext*, const v1::StopVmRequest* request,
                                 v1::StopVmResponse* response) {
-  return registry_.Once("StopVm" + request->name(), request->request_id(), response, [&] {
+  return registry_.Once("StopVm", request->request_id(), *request, response, [&] {
     std::shared_ptr<ManagedVm> vm;
     if (auto status = registry_.Find(request->name(), "name", &vm); !status.ok()) return status;
     if (request->has_grace_period() &&
@@ -254,7 +253,7 @@ grpc::Status VmsService::ReadRegisters(grpc::ServerContext*,
   if (auto status = registry_.Find(request->name(), "name", &vm); !status.ok()) return status;
   if (auto status = vm->Worker(&worker); !status.ok()) return status;
   grpc::ClientContext call;
-  return worker->stub().ReadRegisters(&call, *request, response);
+  return FromWorker(worker->stub().ReadRegisters(&call, *request, response), vm->id());
 }
 
 grpc::Status VmsService::ReadMemory(grpc::ServerContext*, const v1::ReadMemoryRequest* request,
@@ -266,7 +265,7 @@ grpc::Status VmsService::ReadMemory(grpc::ServerContext*, const v1::ReadMemoryRe
   if (auto status = registry_.Find(request->name(), "name", &vm); !status.ok()) return status;
   if (auto status = vm->Worker(&worker); !status.ok()) return status;
   grpc::ClientContext call;
-  return worker->stub().ReadMemory(&call, *request, response);
+  return FromWorker(worker->stub().ReadMemory(&call, *request, response), vm->id());
 }
 
 grpc::Status VmsService::Disassemble(grpc::ServerContext*, const v1::DisassembleRequest* request,
@@ -278,7 +277,7 @@ grpc::Status VmsService::Disassemble(grpc::ServerContext*, const v1::Disassemble
   if (auto status = registry_.Find(request->name(), "name", &vm); !status.ok()) return status;
   if (auto status = vm->Worker(&worker); !status.ok()) return status;
   grpc::ClientContext call;
-  return worker->stub().Disassemble(&call, *request, response);
+  return FromWorker(worker->stub().Disassemble(&call, *request, response), vm->id());
 }
 
 }  // namespace trapline::daemon

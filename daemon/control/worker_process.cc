@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/unique_fd.h"
 #include "grpcpp/create_channel.h"
 
 extern char** environ;
@@ -29,6 +32,16 @@ std::string HowItEnded(int status) {
     return absl::StrCat("killed by signal ", WTERMSIG(status), " (", strsignal(WTERMSIG(status)),
                         ")");
   return absl::StrCat("exited with ", WEXITSTATUS(status));
+}
+
+// True once somebody accepts connections there: a file alone may be one that nobody listens on yet.
+bool Serves(const std::string& socket_path) {
+  base::UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (!probe.valid() || socket_path.size() >= sizeof address.sun_path) return false;
+  socket_path.copy(address.sun_path, sizeof address.sun_path - 1);
+  return connect(probe.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
 }
 
 }  // namespace
@@ -82,7 +95,7 @@ absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Start(const Worker
 
   auto worker = std::unique_ptr<WorkerProcess>(new WorkerProcess(pid, true, socket));
   auto deadline = std::chrono::steady_clock::now() + kStartTimeout;
-  while (access(socket.c_str(), F_OK) != 0) {
+  while (!Serves(socket)) {
     int status;
     if (waitpid(pid, &status, WNOHANG) == pid) {
       worker->reaped_ = true;

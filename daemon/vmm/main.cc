@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <thread>
@@ -11,6 +12,14 @@
 #include "daemon/common/logging.h"
 #include "daemon/vmm/worker_service.h"
 #include "grpcpp/server_builder.h"
+
+namespace {
+
+// For calls under way. An idle client's connection counts as one: the client hears of the end only
+// when it next looks.
+constexpr auto kStopDeadline = std::chrono::milliseconds(200);
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace trapline::daemon;
@@ -48,7 +57,7 @@ int main(int argc, char** argv) {
   int taken = 0;
   sigwait(&signals, &taken);
   service->Close();
-  server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(2));
+  server->Shutdown(std::chrono::system_clock::now() + kStopDeadline);
   server->Wait();
   unlink(socket.c_str());
   return 0;

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -110,6 +112,15 @@ TEST_F(Api, WrongInputNamesItsField) {
   EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
   EXPECT_EQ(DetailOf<google::rpc::BadRequest>(status).field_violations(0).field(),
             "vm.spec.kernel");
+  for (const char* path : {"/dev/zero", "/proc/kcore", "/tmp"}) {
+    v1::CreateVmRequest request;
+    request.set_vm_id("a");
+    request.mutable_vm()->mutable_spec()->set_kernel_path(path);
+    v1::Vm vm;
+    grpc::ClientContext context;
+    EXPECT_EQ(daemon_->vms().CreateVm(&context, request, &vm).error_code(), grpc::INVALID_ARGUMENT)
+        << path;
+  }
   EXPECT_EQ(Start("nobody").error_code(), grpc::NOT_FOUND);
   EXPECT_EQ(InfoOf(Start("nobody")).reason(), "VM_NOT_FOUND");
 }
@@ -120,6 +131,55 @@ TEST_F(Api, ARepeatedRequestMakesNoSecondVm) {
   ASSERT_TRUE(Create("a", "hello", "", "request-1", &second).ok());
   EXPECT_EQ(first.uid(), second.uid());
   EXPECT_EQ(Create("a", "hello", "", "request-2").error_code(), grpc::ALREADY_EXISTS);
+}
+
+TEST_F(Api, ARequestIdIsForOneRequest) {
+  ASSERT_TRUE(Create("a", "hello", "", "request-1").ok());
+  grpc::Status status = Create("a", "hello", "status=1", "request-1");
+  EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_EQ(DetailOf<google::rpc::BadRequest>(status).field_violations(0).field(), "request_id");
+}
+
+// A worker that may write no files dies of making the guest's memory.
+TEST_F(Api, AWorkerThatDiesOverItsImagesIsTold) {
+  char script[] = "/tmp/trapline-vmm-XXXXXX";
+  close(mkstemp(script));
+  std::ofstream(script) << "#!/bin/sh\nulimit -f 0\nexec " TRAPLINE_VMM " \"$@\"\n";
+  chmod(script, 0700);
+  daemon_ = nullptr;
+  daemon_ = std::make_unique<DaemonProcess>("", std::vector<std::string>{"--vmm-path", script});
+  grpc::Status status = Create("a", "hello");
+  EXPECT_EQ(status.error_code(), grpc::UNAVAILABLE);
+  EXPECT_EQ(InfoOf(status).reason(), "WORKER_LOST");
+  EXPECT_THAT(status.error_message(), ::testing::HasSubstr("killed by signal 25"));
+  EXPECT_EQ(Start("a").error_code(), grpc::NOT_FOUND) << "nothing is left of it";
+
+  std::ofstream(script) << "#!/bin/sh\nexit 3\n";
+  status = Create("a", "hello");
+  EXPECT_EQ(status.error_code(), grpc::UNAVAILABLE);
+  EXPECT_THAT(status.error_message(), ::testing::HasSubstr("exited with 3"));
+  EXPECT_FALSE(InfoOf(status).reason().empty());
+  std::filesystem::remove(script);
+}
+
+TEST_F(Api, MoreStreamsThanThereAreThreadsAreRefused) {
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<v1::WatchVmEventsResponse>>> watches;
+  v1::WatchVmEventsRequest request;
+  request.set_initial_state(true);
+  grpc::Status status;
+  ASSERT_TRUE(Create("a", "hello").ok());
+  for (int i = 0; i < 1000 && status.ok(); ++i) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    watches.push_back(daemon_->vms().WatchVmEvents(contexts.back().get(), request));
+    v1::WatchVmEventsResponse response;
+    if (!watches.back()->Read(&response)) status = watches.back()->Finish();
+  }
+  EXPECT_EQ(status.error_code(), grpc::RESOURCE_EXHAUSTED);
+  for (auto& context : contexts) context->TryCancel();
+  watches.clear();
+  while (!Create("b", "hello").ok()) {  // when the daemon has seen that they are gone
+  }
 }
 
 TEST_F(Api, ListsArePaged) {

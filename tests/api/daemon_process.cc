@@ -36,21 +36,32 @@ int ExitCode(pid_t pid) {
 
 int RunDaemon(std::vector<std::string> arguments) { return ExitCode(Spawn(std::move(arguments))); }
 
-DaemonProcess::DaemonProcess(const std::string& directory) : directory_(directory) {
+DaemonProcess::DaemonProcess(const std::string& directory, std::vector<std::string> more)
+    : directory_(directory) {
   if (directory_.empty()) {
     char name[] = "/tmp/trapline-api-XXXXXX";
     directory_ = mkdtemp(name);
   }
-  pid_ = Spawn({"--listen", directory_ + "/d.sock", "--run-dir", directory_ + "/run", "--state-dir",
-                directory_ + "/state", "--log-level", "warning"});
-  auto channel =
-      grpc::CreateChannel("unix:" + directory_ + "/d.sock", grpc::InsecureChannelCredentials());
+  std::vector<std::string> arguments = {
+      "--listen",    directory_ + "/d.sock", "--run-dir",   directory_ + "/run",
+      "--state-dir", directory_ + "/state",  "--log-level", "warning"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  pid_ = Spawn(std::move(arguments));
+  grpc::ChannelArguments impatient;
+  impatient.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 10);
+  impatient.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10);
+  impatient.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 50);
+  auto channel = grpc::CreateCustomChannel("unix:" + directory_ + "/d.sock",
+                                           grpc::InsecureChannelCredentials(), impatient);
   channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(20));
   vms_ = v1::Vms::NewStub(channel);
   sites_ = v1::Sites::NewStub(channel);
 }
 
 DaemonProcess::~DaemonProcess() {
+  // The daemon waits a while for clients that are connected.
+  vms_ = nullptr;
+  sites_ = nullptr;
   if (pid_ > 0) Terminate();
   if (!keep_) std::filesystem::remove_all(directory_);
 }

@@ -16,7 +16,8 @@ namespace trapline::daemon {
 class DaemonProcess {
  public:
   // directory: empty for a new one. Waits until it serves.
-  explicit DaemonProcess(const std::string& directory = "");
+  explicit DaemonProcess(const std::string& directory = "",
+                         std::vector<std::string> more_arguments = {});
   ~DaemonProcess();
 
   v1::Vms::Stub& vms() { return *vms_; }
