@@ -75,6 +75,8 @@ class HypercallCore final : public LedgerServices {
   engine::HypercallOutcome OnLinkedHypercall(uint32_t vcpu, void* site,
                                              engine::HypercallFrame& frame);
   void BeforeShadowedWrite(uint64_t gpa, uint64_t size);
+  // The vCPU was interrupted or halted: what comes now is not the loop that went before.
+  void BeginEpoch(uint32_t vcpu) { ++epochs_[vcpu].number; }
   // fetch: leaves a rewritten site that starts at gpa itself as it is.
   void OverlayOriginal(uint64_t gpa, std::span<std::byte> bytes, bool fetch);
 
@@ -113,9 +115,12 @@ class HypercallCore final : public LedgerServices {
   Site* FindOrMake(uint64_t gpa, SiteState state, Reason reason, uint64_t gva, uint8_t cpl,
                    std::span<const std::byte, kSiteLength> bytes);
   void Insert(Site* site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // start: when the call came in, or zero where only a timed call needs to know.
   engine::HypercallOutcome ServeAt(Site* site, uint32_t vcpu, engine::HypercallFrame& frame,
                                    Path path, uint64_t start);
-  void Count(Site* site, const Call& call, Path path, uint64_t cycles);
+  bool IsTimed(const SiteCounters& counters, uint32_t vcpu, Path path) const;
+  static void Count(SiteCounters& counters, uint64_t number, Path path);
+  void Time(SiteCounters& counters, uint32_t vcpu, Path path, uint64_t cycles);
   void Trace(Site* site, const engine::HypercallFrame& frame, const Call& call, Path path,
              uint64_t cycles);
 
@@ -139,6 +144,10 @@ class HypercallCore final : public LedgerServices {
   const Listener listener_;
   std::atomic<bool> tracing_{false};
   std::atomic<bool> has_direct_{false};
+  struct alignas(64) Epoch {  // its vCPU's thread's own
+    uint64_t number = 1;
+  };
+  std::vector<Epoch> epochs_;
 
   static constexpr size_t kTableSize = kMaxSites * 2;
   std::unique_ptr<std::atomic<Site*>[]> table_;  // open addressing by GPA; entries are only added

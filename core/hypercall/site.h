@@ -39,8 +39,8 @@ struct SiteView {
   uint64_t transition_ns = 0;    // guest time of the last transition
   std::optional<Policy> policy;  // where it overrides the VM's
   std::array<uint64_t, kPathCount> calls{};
-  std::array<uint64_t, kPathCount> cycles{};  // sums
-  std::array<Histogram, kPathCount> histograms{};
+  std::array<uint64_t, kPathCount> cycles{};  // sums, taken from the calls that were timed to all
+  std::array<Histogram, kPathCount> histograms{};  // of the calls that were timed
   std::vector<NumberCount> numbers;
   uint64_t first_use_ns = 0, last_use_ns = 0;
 

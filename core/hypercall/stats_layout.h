@@ -17,7 +17,7 @@
 namespace trapline::hypercall {
 
 constexpr uint64_t kStatsMagic = 0x31535441544c5054;  // "TPLTATS1"
-constexpr uint32_t kStatsVersion = 1;
+constexpr uint32_t kStatsVersion = 2;
 
 constexpr size_t kSiteLength = 3;  // bytes of a site
 constexpr size_t kHistogramBuckets = 32;
@@ -83,8 +83,12 @@ struct SiteRecord {
   char symbol[kSymbolLength];
 };
 
+// Calls and numbers count every call. Reading the time stamp counter twice would cost more than a
+// linked call itself, so cycles, histogram and times of use are about those calls that are timed
+// (HypercallCore::IsTimed); the sum of a histogram is their number.
 struct SiteCounters {
   Shared<uint64_t> calls[kPathCount];
+  Shared<uint64_t> epoch;  // of the vCPU when a call was last timed, plus one
   Shared<uint64_t> cycles[kPathCount];
   Shared<uint64_t> histogram[kPathCount][kHistogramBuckets];
   Shared<uint64_t> number[kNumbersPerSite];        // plus one; zero is free

@@ -119,10 +119,14 @@ void StatsReader::AddCounters(uint32_t index, SiteView* view) const {
   for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu) {
     const SiteCounters& c = counters(vcpu, index);
     for (size_t path = 0; path < kPathCount; ++path) {
-      view->calls[path] += Get(c.calls[path]);
-      view->cycles[path] += Get(c.cycles[path]);
-      for (size_t i = 0; i < kHistogramBuckets; ++i)
-        view->histograms[path][i] += Get(c.histogram[path][i]);
+      uint64_t calls = Get(c.calls[path]), timed = 0;
+      for (size_t i = 0; i < kHistogramBuckets; ++i) {
+        uint64_t bucket = Get(c.histogram[path][i]);
+        view->histograms[path][i] += bucket;
+        timed += bucket;
+      }
+      view->calls[path] += calls;
+      if (timed != 0) view->cycles[path] += base::MultiplyDivide(Get(c.cycles[path]), calls, timed);
     }
     for (size_t i = 0; i < kNumbersPerSite; ++i) {
       uint64_t number = Get(c.number[i]), calls = Get(c.number_calls[i]);

@@ -304,7 +304,7 @@ absl::Status HypercallCore::ResetCounters(std::optional<uint64_t> gpa) {
         }
         for (auto& value : c.number) value = 0;
         for (auto& value : c.number_calls) value = 0;
-        c.first_use = c.last_use = 0;
+        c.first_use = c.last_use = c.epoch = 0;
       }
     }
   });

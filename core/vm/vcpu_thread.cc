@@ -86,6 +86,7 @@ void VcpuThread::Step() {
         return;
       }
       activity_ = Activity::kRunning;
+      shared_.hypercalls->BeginEpoch(index_);
       [[fallthrough]];
     case Activity::kRunning:
       HandleExit(vcpu_->Run());
@@ -172,6 +173,7 @@ std::optional<engine::CpuidLeaf> VcpuThread::HypervisorCpuid(uint32_t leaf) {
 bool VcpuThread::InterruptPending() { return shared_.platform.InterruptPending(index_); }
 // Interrupts are when a guest's kernel does its accounting, the tick's above all.
 std::optional<uint8_t> VcpuThread::AcknowledgeInterrupt() {
+  shared_.hypercalls->BeginEpoch(index_);
   if (pv_clock_.WantsStealTime()) TellStealTime();
   return shared_.platform.AcknowledgeInterrupt(index_);
 }
