@@ -44,7 +44,8 @@ struct Exit {
   ExitReason reason;
   // kTrap: where. The registers stand at the instruction, as a fault leaves them.
   struct Trap {
-    uint64_t gva = 0;  // linear address of the instruction
+    uint64_t raised = 0;  // host cycles when the instruction faulted
+    uint64_t gva = 0;     // linear address of the instruction
     uint8_t cpl = 0;
     bool long_mode = false;
     uint8_t length = 0;  // bytes that could be fetched, at most 3

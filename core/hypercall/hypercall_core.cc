@@ -74,7 +74,6 @@ void HypercallCore::Insert(Site* site) {
 
 engine::HypercallOutcome HypercallCore::OnTrap(uint32_t vcpu, engine::Vcpu& cpu,
                                                const engine::Exit::Trap& trap) {
-  uint64_t start = base::HostCycles();
   if (trap.cpl != 0 || trap.length < kSiteLength || !IsHypercall(trap.bytes))
     return engine::HypercallOutcome::kNotOurs;
   Site* site = FindOrMake(trap.gpa[0], SiteState::kTrapping, Reason::kFirstTrap, trap.gva, trap.cpl,
@@ -86,7 +85,7 @@ engine::HypercallOutcome HypercallCore::OnTrap(uint32_t vcpu, engine::Vcpu& cpu,
     site->contiguous.store(false, std::memory_order_relaxed);
   }
   engine::HypercallFrame frame = cpu.Frame();
-  auto outcome = ServeAt(site, vcpu, frame, Path::kTrap, start);
+  auto outcome = ServeAt(site, vcpu, frame, Path::kTrap, trap.raised);
   cpu.SetRip(frame.rip + kSiteLength);
   Advance(site, vcpu, Path::kTrap);
   return outcome;

@@ -16,7 +16,7 @@ unsigned DevicePiece(size_t left) { return left >= 8 ? 8 : left >= 4 ? 4 : left 
 
 const TlbEntry& Cpu::Translate(uint64_t linear, Access access) {
   if (LongMode() && !x86::Canonical(linear)) {
-    throw Fault{x86::Vector::kGeneralProtection, 0, 0, true};
+    throw Fault{x86::Vector::kGeneralProtection, 0, 0, true, 0};
   }
   const TlbDetail& known = tlb_->Detail(linear);
   uint64_t page_address = linear & ~x86::kPageMask;
@@ -27,7 +27,7 @@ const TlbEntry& Cpu::Translate(uint64_t linear, Access access) {
   WalkResult walk = WalkPages(
       pages, Paging(),
       {linear, access, user, view_ == View::kSupervisor && (cr4 & x86::cr4::kSmap) != 0, false});
-  if (!walk.ok) throw Fault{x86::Vector::kPageFault, walk.error_code, linear, false};
+  if (!walk.ok) throw Fault{x86::Vector::kPageFault, walk.error_code, linear, false, 0};
   if (walk.translation.size > x86::kPageSize) {
     large_low_ = std::min(large_low_, linear & ~(walk.translation.size - 1));
     large_high_ = std::max(large_high_, linear | (walk.translation.size - 1));
@@ -216,9 +216,9 @@ Cpu::FetchPage Cpu::Fetch(uint64_t linear) {
   FetchEntry& entry = fetch_[user][(linear >> x86::kPageShift) & (kFetchEntries - 1)];
   if (entry.tag == page_address) return entry.page;
   if (LongMode() && !x86::Canonical(linear))
-    throw Fault{x86::Vector::kGeneralProtection, 0, 0, false};
+    throw Fault{x86::Vector::kGeneralProtection, 0, 0, false, 0};
   WalkResult walk = WalkPages(pages, Paging(), {linear, Access::kFetch, user, false, false});
-  if (!walk.ok) throw Fault{x86::Vector::kPageFault, walk.error_code, linear, false};
+  if (!walk.ok) throw Fault{x86::Vector::kPageFault, walk.error_code, linear, false, 0};
   if (walk.translation.size > x86::kPageSize) {
     large_low_ = std::min(large_low_, linear & ~(walk.translation.size - 1));
     large_high_ = std::max(large_high_, linear | (walk.translation.size - 1));

@@ -259,7 +259,7 @@ bool Dispatcher::HandleFault(const Fault& fault, const Op* op) {
   Fault actual = fault;
   if (fault.noncanonical && op && op->segment == x86::kSs) actual.vector = x86::Vector::kStackFault;
   if (fault.vector == x86::Vector::kInvalidOpcode && op) {
-    FillTrap();
+    FillTrap(fault.raised);
     return false;
   }
   return Deliver(actual);
@@ -281,8 +281,9 @@ bool Dispatcher::Deliver(const Fault& first) {
         exit_.reason = ExitReason::kShutdown;
         return false;
       }
-      fault = Doubles(fault.vector, second.vector) ? Fault{x86::Vector::kDoubleFault, 0, 0, false}
-                                                   : second;
+      fault = Doubles(fault.vector, second.vector)
+                  ? Fault{x86::Vector::kDoubleFault, 0, 0, false, 0}
+                  : second;
     }
   }
 }
@@ -307,10 +308,11 @@ void Dispatcher::RaiseDebugTraps(bool stepping) {
   Raise(x86::Vector::kDebug);
 }
 
-void Dispatcher::FillTrap() {
+void Dispatcher::FillTrap(uint64_t raised) {
   exit_.reason = ExitReason::kTrap;
   Exit::Trap& trap = exit_.trap;
   trap = {};
+  trap.raised = raised;
   trap.gva = cpu_.LinearOfCode(cpu_.rip);
   trap.cpl = cpu_.cpl;
   trap.long_mode = cpu_.Code64();

@@ -41,7 +41,7 @@ class Dispatcher {
   bool Alone(bool shadow);
   void CheckCodeBreakpoint(bool resume);
   void RaiseDebugTraps(bool stepping);
-  void FillTrap();
+  void FillTrap(uint64_t raised);
 
   Cpu& cpu_;
   BlockCache cache_;

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <string>
 
+#include "core/base/cycles.h"
 #include "core/x86/exceptions.h"
 
 namespace trapline::engine::soft {
@@ -18,6 +19,7 @@ struct Fault {
   uint32_t error_code = 0;    // counts where x86::HasErrorCode(vector)
   uint64_t address = 0;       // page faults: the linear address for CR2
   bool noncanonical = false;  // becomes #SS where the operand went through SS
+  uint64_t raised = 0;        // #UD: host cycles when, since it may be a hypercall
 };
 
 // What the engine cannot go on with: ends the run with ExitReason::kFailure.
@@ -26,11 +28,13 @@ struct EngineFailure {
 };
 
 [[noreturn]] inline void Raise(x86::Vector vector, uint32_t error_code = 0) {
-  throw Fault{vector, error_code, 0, false};
+  throw Fault{vector, error_code, 0, false, 0};
 }
 [[noreturn]] inline void RaiseGp(uint32_t error_code = 0) {
   Raise(x86::Vector::kGeneralProtection, error_code);
 }
-[[noreturn]] inline void RaiseUd() { Raise(x86::Vector::kInvalidOpcode); }
+[[noreturn]] inline void RaiseUd() {
+  throw Fault{x86::Vector::kInvalidOpcode, 0, 0, false, base::HostCycles()};
+}
 
 }  // namespace trapline::engine::soft
