@@ -15,6 +15,8 @@ absl::StatusOr<GuestRun> RunGuestOnce(Session& session, const v1::Vm& definition
   const std::unique_ptr<grpc::ClientContext> context = session.Context(Patience::kEndless);
   const Interrupts::Guard guard(session.interrupts(), [&context] { context->TryCancel(); });
   const std::string id = absl::StrCat("bench-", NewRequestId().substr(0, 8));
+  GuestRun run;
+  run.asked = absl::Now();
   const absl::StatusOr<v1::Vm> created = CreateVm(session, id, definition);
   if (!created.ok()) return created.status();
   const std::string name = created->name();
@@ -27,7 +29,6 @@ absl::StatusOr<GuestRun> RunGuestOnce(Session& session, const v1::Vm& definition
   attach.set_name(name);
   stream->Write(attach);
   stream->WaitForInitialMetadata();  // attached: nothing will be missed
-  GuestRun run;
   run.started = absl::Now();
   const absl::StatusOr<v1::Vm> started = StartVm(session, name);
   if (!started.ok()) context->TryCancel();

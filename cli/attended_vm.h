@@ -16,6 +16,7 @@ using Listener = std::function<bool(absl::string_view output)>;
 struct GuestRun {
   std::string output;  // of the serial port
   v1::Vm vm;           // as it ended
+  absl::Time asked;    // just before it was asked for
   absl::Time started;  // just before it was asked to start
 };
 

@@ -205,14 +205,21 @@ grpc::Status ManagedVm::Move(const worker::v1::MoveRequest& request,
   if (auto status = EnsureWorker(); !status.ok()) return status;
   std::shared_ptr<WorkerProcess> worker;
   if (auto status = Worker(&worker); !status.ok()) return status;
+  uint64_t before;
+  {
+    absl::MutexLock lock(&mutex_);
+    before = revision_;
+  }
   grpc::ClientContext context;
   worker::v1::MoveResponse response;
   grpc::Status moved = worker->stub().Move(&context, request, &response);
   if (!moved.ok()) return FromWorker(moved, id_);
   *outcome = response.outcome();
-  // The event of the move comes by the watch; whoever asked shall find it there and the state new.
+  // The event of the move comes by the watch; whoever asked shall find it there and the state new. A
+  // guest may be over by then.
   auto caught_up = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return vm_.state() == response.status().state() || !worker_;
+    bool there = vm_.state() == response.status().state() || Over(vm_.state());
+    return !worker_ || (revision_ > before && there);
   };
   absl::MutexLock lock(&mutex_);
   mutex_.AwaitWithTimeout(absl::Condition(&caught_up), absl::Seconds(2));
