@@ -20,9 +20,11 @@ class VmClock {
   uint64_t frequency() const { return frequency_; }
 
   // Ticks of guest time so far.
-  uint64_t Ticks() const {
+  uint64_t Ticks() const { return TicksAt(HostCycles()); }
+  // The same for whoever has just read the host's counter; that is not cheap.
+  uint64_t TicksAt(uint64_t host_cycles) const {
     uint64_t offset = offset_.load(std::memory_order_acquire);
-    return running_.load(std::memory_order_acquire) ? HostCycles() - offset : offset;
+    return running_.load(std::memory_order_acquire) ? host_cycles - offset : offset;
   }
 
   // The same in nanoseconds.

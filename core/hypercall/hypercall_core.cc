@@ -155,9 +155,11 @@ engine::HypercallOutcome HypercallCore::ServeAt(Site* site, uint32_t vcpu,
   gpr[x86::kRax] = call.result & mask;
   Count(counters, call.number, path);
   if (timed) [[unlikely]] {
-    uint64_t cycles = base::HostCycles() - start;
-    Time(counters, vcpu, path, cycles);
-    if (tracing_.load(std::memory_order_relaxed)) Trace(site, frame, call, path, cycles);
+    uint64_t end = base::HostCycles(), now = host_.TicksAt(end);
+    Time(counters, vcpu, path, end - start, now);
+    if (tracing_.load(std::memory_order_relaxed)) {
+      Trace(site, frame, call, path, end - start, now);
+    }
   }
   return call.outcome;
 }
@@ -188,19 +190,18 @@ void HypercallCore::Count(SiteCounters& c, uint64_t number, Path path) {
   Bump(c.number_calls[slot]);
 }
 
-void HypercallCore::Time(SiteCounters& c, uint32_t vcpu, Path path, uint64_t cycles) {
+void HypercallCore::Time(SiteCounters& c, uint32_t vcpu, Path path, uint64_t cycles, uint64_t now) {
   auto p = static_cast<size_t>(path);
   Bump(c.cycles[p], cycles);
   Bump(c.histogram[p][Bucket(cycles)]);
   c.epoch.store(epochs_[vcpu].number, std::memory_order_relaxed);
-  uint64_t now = host_.Ticks();
   if (c.first_use.load(std::memory_order_relaxed) == 0)
     c.first_use.store(now, std::memory_order_relaxed);
   c.last_use.store(now, std::memory_order_relaxed);
 }
 
 void HypercallCore::Trace(Site* site, const engine::HypercallFrame& frame, const Call& call,
-                          Path path, uint64_t cycles) {
+                          Path path, uint64_t cycles, uint64_t now) {
   TraceRing& ring = stats_->ring(call.vcpu);
   uint64_t head = ring.head.load(std::memory_order_relaxed);
   TraceRecord& record = ring.records[head % kTraceCapacity];
@@ -208,7 +209,7 @@ void HypercallCore::Trace(Site* site, const engine::HypercallFrame& frame, const
   // that does not fit.
   record.sequence.store(0, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_release);
-  record.time_ns = host_.Nanoseconds();
+  record.time = now;
   record.gva = frame.gva;
   record.number = call.number;
   std::copy(std::begin(call.args), std::end(call.args), std::begin(record.args));

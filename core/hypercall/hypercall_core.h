@@ -120,9 +120,9 @@ class HypercallCore final : public LedgerServices {
                                    Path path, uint64_t start);
   bool IsTimed(const SiteCounters& counters, uint32_t vcpu, Path path) const;
   static void Count(SiteCounters& counters, uint64_t number, Path path);
-  void Time(SiteCounters& counters, uint32_t vcpu, Path path, uint64_t cycles);
+  void Time(SiteCounters& counters, uint32_t vcpu, Path path, uint64_t cycles, uint64_t now);
   void Trace(Site* site, const engine::HypercallFrame& frame, const Call& call, Path path,
-             uint64_t cycles);
+             uint64_t cycles, uint64_t now);
 
   Policy PolicyOf(const Site& site) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Brings the site to where its policy and counts want it.

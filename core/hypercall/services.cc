@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The service table.
 #include "core/hypercall/services.h"
+#include "core/base/cycles.h"
 
 #include <sched.h>
 #include <sys/random.h>
@@ -39,7 +40,7 @@ void ClockPairing(ServiceHost& host, LedgerServices&, Call& call) {
   }
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
-  ClockPair pair{now.tv_sec, now.tv_nsec, host.Ticks(), 0, {}};
+  ClockPair pair{now.tv_sec, now.tv_nsec, host.TicksAt(base::HostCycles()), 0, {}};
   call.result =
       host.WriteGuest(call.args[0], std::as_bytes(std::span(&pair, 1))) ? 0 : Error(KVM_EFAULT);
 }

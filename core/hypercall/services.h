@@ -23,8 +23,8 @@ class ServiceHost {
   // Guest-physical memory. False: not RAM.
   virtual bool ReadGuest(uint64_t gpa, std::span<std::byte> bytes) = 0;
   virtual bool WriteGuest(uint64_t gpa, std::span<const std::byte> bytes) = 0;
-  // Guest time.
-  virtual uint64_t Ticks() = 0;
+  // Guest time in ticks, at a reading of the host's counter.
+  virtual uint64_t TicksAt(uint64_t host_cycles) = 0;
   virtual uint64_t Nanoseconds() = 0;
   virtual void ConsoleOutput(std::string_view bytes) = 0;
   // The guest ends itself with this status.

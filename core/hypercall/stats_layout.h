@@ -98,8 +98,8 @@ struct SiteCounters {
 
 struct TraceRecord {
   Shared<uint64_t>
-      sequence;      // position in the ring's history, plus one; zero while it is being written
-  uint64_t time_ns;  // guest time
+      sequence;   // position in the ring's history, plus one; zero while it is being written
+  uint64_t time;  // guest ticks
   uint64_t gva;
   uint64_t number;
   uint64_t args[4];

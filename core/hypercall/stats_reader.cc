@@ -192,7 +192,7 @@ std::vector<TraceEvent> StatsReader::ReadTrace(Cursor* cursor, size_t limit,
       const TraceRecord& record = r.records[read % kTraceCapacity];
       TraceEvent event;
       uint64_t sequence = record.sequence.load(std::memory_order_acquire);
-      event.time_ns = record.time_ns;
+      event.time_ns = base::MultiplyDivide(record.time, 1'000'000'000, tsc_frequency_);
       event.gva = record.gva;
       event.number = record.number;
       std::copy(std::begin(record.args), std::end(record.args), std::begin(event.args));

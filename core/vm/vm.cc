@@ -165,7 +165,7 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
   bool WriteGuest(uint64_t gpa, std::span<const std::byte> bytes) override {
     return memory_->Write(gpa, bytes).ok();
   }
-  uint64_t Ticks() override { return clock_.Ticks(); }
+  uint64_t TicksAt(uint64_t host_cycles) override { return clock_.TicksAt(host_cycles); }
   uint64_t Nanoseconds() override { return clock_.Nanoseconds(); }
   void ConsoleOutput(std::string_view bytes) override { observer_.on_console_output(bytes); }
   void Shutdown(uint32_t status) override {
