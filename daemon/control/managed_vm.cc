@@ -215,8 +215,8 @@ grpc::Status ManagedVm::Move(const worker::v1::MoveRequest& request,
   grpc::Status moved = worker->stub().Move(&context, request, &response);
   if (!moved.ok()) return FromWorker(moved, id_);
   *outcome = response.outcome();
-  // The event of the move comes by the watch; whoever asked shall find it there and the state new. A
-  // guest may be over by then.
+  // The event of the move comes by the watch; whoever asked shall find it there and the state new.
+  // A guest may be over by then.
   auto caught_up = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     bool there = vm_.state() == response.status().state() || Over(vm_.state());
     return !worker_ || (revision_ > before && there);
