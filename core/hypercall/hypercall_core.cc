@@ -39,6 +39,19 @@ size_t Bucket(uint64_t cycles) {
                                         kHistogramBuckets - 1);
 }
 
+uint64_t ArgumentMask(const engine::HypercallFrame& frame) {
+  return frame.long_mode ? ~uint64_t{0} : 0xffffffff;
+}
+
+Call CallOf(const engine::HypercallFrame& frame, uint32_t vcpu) {
+  auto& gpr = frame.gpr;
+  uint64_t mask = ArgumentMask(frame);
+  return {.vcpu = vcpu,
+          .number = gpr[x86::kRax] & mask,
+          .args = {gpr[x86::kRbx] & mask, gpr[x86::kRcx] & mask, gpr[x86::kRdx] & mask,
+                   gpr[x86::kRsi] & mask}};
+}
+
 size_t Hash(uint64_t gpa, size_t size) { return (gpa * 0x9e3779b97f4a7c15u >> 32) & (size - 1); }
 
 }  // namespace
@@ -78,15 +91,15 @@ engine::HypercallOutcome HypercallCore::OnTrap(uint32_t vcpu, engine::Vcpu& cpu,
     return engine::HypercallOutcome::kNotOurs;
   Site* site = FindOrMake(trap.gpa[0], SiteState::kTrapping, Reason::kFirstTrap, trap.gva, trap.cpl,
                           trap.bytes);
-  if (!site) return engine::HypercallOutcome::kNotOurs;  // the ledger is full
+  engine::HypercallFrame frame = cpu.Frame();
+  cpu.SetRip(frame.rip + kSiteLength);
+  if (!site) return ServeUnlisted(vcpu, frame);
   if (!site->contiguous.load(std::memory_order_relaxed) ||
       trap.gpa[kSiteLength - 1] != trap.gpa[0] + kSiteLength - 1 ||
       (trap.gpa[0] ^ trap.gpa[kSiteLength - 1]) >> 12) {
     site->contiguous.store(false, std::memory_order_relaxed);
   }
-  engine::HypercallFrame frame = cpu.Frame();
   auto outcome = ServeAt(site, vcpu, frame, Path::kTrap, trap.raised);
-  cpu.SetRip(frame.rip + kSiteLength);
   Advance(site, vcpu, Path::kTrap);
   return outcome;
 }
@@ -115,7 +128,7 @@ engine::HypercallOutcome HypercallCore::OnHypercallInterrupt(uint32_t vcpu,
     }
     constexpr std::byte kBytes[kSiteLength] = {std::byte{0xcd}, std::byte{0x1f}, std::byte{0x90}};
     site = FindOrMake(gpa, SiteState::kDirect, Reason::kGuestCode, frame.gva, frame.cpl, kBytes);
-    if (!site) return engine::HypercallOutcome::kNotOurs;
+    if (!site) return ServeUnlisted(vcpu, frame);
   }
   return ServeAt(site, vcpu, frame, Path::kInterrupt, 0);
 }
@@ -134,25 +147,28 @@ engine::HypercallOutcome HypercallCore::OnLinkedHypercall(uint32_t vcpu, void* h
 
 // ---- Serving ----
 
+engine::HypercallOutcome HypercallCore::ServeUnlisted(uint32_t vcpu,
+                                                      engine::HypercallFrame& frame) {
+  Call call = CallOf(frame, vcpu);
+  Serve(host_, *this, call);
+  frame.gpr[x86::kRax] = call.result & ArgumentMask(frame);
+  return call.outcome;
+}
+
 engine::HypercallOutcome HypercallCore::ServeAt(Site* site, uint32_t vcpu,
                                                 engine::HypercallFrame& frame, Path path,
                                                 uint64_t start) {
-  auto& gpr = frame.gpr;
-  uint64_t mask = frame.long_mode ? ~uint64_t{0} : 0xffffffff;
-  Call call{.vcpu = vcpu,
-            .number = gpr[x86::kRax] & mask,
-            .args = {gpr[x86::kRbx] & mask, gpr[x86::kRcx] & mask, gpr[x86::kRdx] & mask,
-                     gpr[x86::kRsi] & mask}};
+  Call call = CallOf(frame, vcpu);
   SiteCounters& counters = stats_->counters(vcpu, site->index);
   if (!kCounting && Warm(counters, path)) {
     Serve(host_, *this, call);
-    gpr[x86::kRax] = call.result & mask;
+    frame.gpr[x86::kRax] = call.result & ArgumentMask(frame);
     return call.outcome;
   }
   bool timed = start != 0 || IsTimed(counters, vcpu, path);
   if (timed && start == 0) start = base::HostCycles();
   Serve(host_, *this, call);
-  gpr[x86::kRax] = call.result & mask;
+  frame.gpr[x86::kRax] = call.result & ArgumentMask(frame);
   Count(counters, call.number, path);
   if (timed) [[unlikely]] {
     uint64_t end = base::HostCycles(), now = host_.TicksAt(end);

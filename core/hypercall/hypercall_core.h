@@ -93,8 +93,9 @@ class HypercallCore final : public LedgerServices {
   absl::Status Revert(uint64_t gpa);
   // Zeroes the counters of one site, or of all (gpa of nothing).
   absl::Status ResetCounters(std::optional<uint64_t> gpa);
-  // Turns recording of calls on and off; counting goes on either way.
-  void SetTracing(bool on) { tracing_.store(on); }
+  // Turns recording of calls on and off; counting goes on either way. RESOURCE_EXHAUSTED where the
+  // stats file has no room for the records.
+  absl::Status SetTracing(bool on);
   // Looks the symbols of all sites up that have none yet.
   void Symbolize(const Symbolizer& symbolizer);
   // The VM starts over: nothing is rewritten, sites stay known and keep their counts. While no vCPU
@@ -112,9 +113,12 @@ class HypercallCore final : public LedgerServices {
   };
 
   Site* Find(uint64_t gpa) const;
+  // Null: the ledger or the stats file is full.
   Site* FindOrMake(uint64_t gpa, SiteState state, Reason reason, uint64_t gva, uint8_t cpl,
                    std::span<const std::byte, kSiteLength> bytes);
   void Insert(Site* site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Answers a call that nothing is recorded of, since the ledger is full.
+  engine::HypercallOutcome ServeUnlisted(uint32_t vcpu, engine::HypercallFrame& frame);
   // start: when the call came in, or zero where only a timed call needs to know.
   engine::HypercallOutcome ServeAt(Site* site, uint32_t vcpu, engine::HypercallFrame& frame,
                                    Path path, uint64_t start);
@@ -125,6 +129,7 @@ class HypercallCore final : public LedgerServices {
              uint64_t cycles, uint64_t now);
 
   Policy PolicyOf(const Site& site) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SetDue(Site* site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Brings the site to where its policy and counts want it.
   void Advance(Site* site, uint32_t vcpu, Path path);
   // Within RunExclusive.
@@ -157,6 +162,7 @@ class HypercallCore final : public LedgerServices {
   std::vector<std::unique_ptr<Site>> sites_ ABSL_GUARDED_BY(mutex_);
   std::multimap<uint64_t, Site*> rewritten_ ABSL_GUARDED_BY(mutex_);  // by page
   std::vector<Range> direct_ ABSL_GUARDED_BY(mutex_);
+  bool full_ ABSL_GUARDED_BY(mutex_) = false;              // and somebody was told
   std::vector<SiteEvent> events_ ABSL_GUARDED_BY(mutex_);  // to be told once the lock is gone
 };
 

@@ -14,8 +14,12 @@ struct HypercallCore::Site {
   uint64_t gpa = 0;
   uint32_t index = 0;
   std::atomic<SiteState> state{SiteState::kNone};
-  std::atomic<bool> contiguous{true};       // all bytes in one page, whichever way it was reached
-  std::atomic<uint32_t> calls_in_state{0};  // since the last transition; approximate between vCPUs
+  std::atomic<bool> contiguous{true};  // all bytes in one page, whichever way it was reached
+  // Since the last transition, as long as their number matters; approximate between vCPUs.
+  std::atomic<uint32_t> calls_in_state{0};
+  // So many calls in this state are due the next: 0 where none is, so that calls need not ask the
+  // policy. Changes with state and policy.
+  std::atomic<uint32_t> due_after{0};
   uint64_t gva = 0;
   uint8_t cpl = 0;
   std::array<uint8_t, kSiteLength> original{};

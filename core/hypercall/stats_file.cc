@@ -52,14 +52,15 @@ absl::StatusOr<std::unique_ptr<StatsFile>> StatsFile::Create(const std::string& 
   StatsOffsets offsets = OffsetsFor(vcpus);
   if (ftruncate(file->fd_.get(), static_cast<off_t>(offsets.size)) != 0)
     return Failed("sizing", path);
-  void* base = mmap(nullptr, offsets.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                    file->fd_.get(), 0);
-  if (base == MAP_FAILED) return Failed("mapping", path);
-  file->base_ = static_cast<std::byte*>(base);
-  file->size_ = offsets.size;
-  file->sites_ = reinterpret_cast<SiteRecord*>(file->base_ + offsets.sites);
-  file->counters_ = reinterpret_cast<SiteCounters*>(file->base_ + offsets.counters);
-  file->rings_ = reinterpret_cast<TraceRing*>(file->base_ + offsets.traces);
+  auto mapped =
+      base::MappedFile::Map(file->fd_.get(), offsets.size, base::MappedFile::Mode::kReadWrite);
+  if (!mapped.ok()) return mapped.status();
+  file->file_ = *std::move(mapped);
+  std::byte* base = file->file_->data();
+  file->sites_ = reinterpret_cast<SiteRecord*>(base + offsets.sites);
+  file->counters_ = reinterpret_cast<SiteCounters*>(base + offsets.counters);
+  file->rings_ = reinterpret_cast<TraceRing*>(base + offsets.traces);
+  if (auto status = file->Reserve(base, sizeof(StatsHeader)); !status.ok()) return status;
 
   StatsHeader& header = file->header();
   header.version = kStatsVersion;
@@ -76,8 +77,23 @@ absl::StatusOr<std::unique_ptr<StatsFile>> StatsFile::Create(const std::string& 
   return file;
 }
 
-StatsFile::~StatsFile() {
-  if (base_) munmap(base_, size_);
+absl::Status StatsFile::Reserve(const void* start, uint64_t size) {
+  auto offset = static_cast<const std::byte*>(start) - file_->data();
+  if (fallocate(fd_.get(), 0, offset, static_cast<off_t>(size)) == 0 || errno == EOPNOTSUPP)
+    return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("no room in the stats file for ", size, " bytes: ", strerror(errno)));
+}
+
+absl::Status StatsFile::ReserveSite(uint32_t index) {
+  absl::Status status = Reserve(&site(index), sizeof(SiteRecord));
+  for (uint32_t vcpu = 0; vcpu < header().vcpus && status.ok(); ++vcpu)
+    status = Reserve(&counters(vcpu, index), sizeof(SiteCounters));
+  return status;
+}
+
+absl::Status StatsFile::ReserveRings() {
+  return Reserve(rings_, header().vcpus * sizeof(TraceRing));
 }
 
 }  // namespace trapline::hypercall

@@ -6,7 +6,9 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "core/base/mapped_file.h"
 #include "core/base/unique_fd.h"
 #include "core/hypercall/stats_layout.h"
 
@@ -18,9 +20,13 @@ class StatsFile {
   // Makes the file anew; an empty path: one without a name. UNAVAILABLE with the reason where that
   // fails.
   static absl::StatusOr<std::unique_ptr<StatsFile>> Create(const std::string& path, uint32_t vcpus);
-  ~StatsFile();
 
-  StatsHeader& header() { return *reinterpret_cast<StatsHeader*>(base_); }
+  // The file is sparse and its file system may be full: before a site or the rings are first used,
+  // their place is to be had. RESOURCE_EXHAUSTED where there is none.
+  absl::Status ReserveSite(uint32_t index);
+  absl::Status ReserveRings();
+
+  StatsHeader& header() { return *reinterpret_cast<StatsHeader*>(file_->data()); }
   SiteRecord& site(uint32_t index) { return sites_[index]; }
   SiteCounters& counters(uint32_t vcpu, uint32_t index) {
     return counters_[static_cast<uint64_t>(vcpu) * kMaxSites + index];
@@ -30,10 +36,10 @@ class StatsFile {
 
  private:
   StatsFile() = default;
+  absl::Status Reserve(const void* start, uint64_t size);
 
   base::UniqueFd fd_;
-  std::byte* base_ = nullptr;
-  uint64_t size_ = 0;
+  std::unique_ptr<base::MappedFile> file_;
   SiteRecord* sites_ = nullptr;
   SiteCounters* counters_ = nullptr;
   TraceRing* rings_ = nullptr;

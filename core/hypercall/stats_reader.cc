@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/checked.h"
+#include "core/base/unique_fd.h"
 #include "core/hypercall/stats_file.h"
 
 namespace trapline::hypercall {
@@ -36,11 +36,13 @@ absl::StatusOr<std::unique_ptr<StatsReader>> StatsReader::Open(const std::string
     return absl::DataLossError(absl::StrCat("stats file ", path, ": too short for its header"));
   }
   auto reader = std::unique_ptr<StatsReader>(new StatsReader);
-  reader->size_ = static_cast<uint64_t>(info.st_size);
-  void* base = mmap(nullptr, reader->size_, PROT_READ, MAP_SHARED, fd.get(), 0);
-  if (base == MAP_FAILED)
-    return absl::DataLossError(absl::StrCat("stats file ", path, ": ", strerror(errno)));
-  reader->base_ = static_cast<const std::byte*>(base);
+  auto size = static_cast<uint64_t>(info.st_size);
+  auto file = base::MappedFile::Map(fd.get(), size, base::MappedFile::Mode::kRead);
+  if (!file.ok()) {
+    return absl::Status(file.status().code(),
+                        absl::StrCat("stats file ", path, ": ", file.status().message()));
+  }
+  reader->file_ = *std::move(file);
 
   // Copied once: the writer could change them under us.
   const StatsHeader& header = reader->header();
@@ -56,7 +58,7 @@ absl::StatusOr<std::unique_ptr<StatsReader>> StatsReader::Open(const std::string
   StatsOffsets offsets = OffsetsFor(vcpus);
   if (header.max_sites != kMaxSites || header.trace_capacity != kTraceCapacity ||
       header.sites_offset != offsets.sites || header.counters_offset != offsets.counters ||
-      header.traces_offset != offsets.traces || reader->size_ < offsets.size) {
+      header.traces_offset != offsets.traces || size < offsets.size) {
     return absl::DataLossError(
         absl::StrCat("stats file ", path, ": offsets do not fit its version"));
   }
@@ -68,23 +70,18 @@ absl::StatusOr<std::unique_ptr<StatsReader>> StatsReader::Open(const std::string
   return reader;
 }
 
-StatsReader::~StatsReader() {
-  if (base_) munmap(const_cast<std::byte*>(base_), size_);
-}
-
 const SiteCounters& StatsReader::counters(uint32_t vcpu, uint32_t index) const {
-  return reinterpret_cast<const SiteCounters*>(
-      base_ + counters_offset_)[static_cast<uint64_t>(vcpu) * kMaxSites + index];
+  return At<SiteCounters>(counters_offset_)[static_cast<uint64_t>(vcpu) * kMaxSites + index];
 }
 const TraceRing& StatsReader::ring(uint32_t vcpu) const {
-  return reinterpret_cast<const TraceRing*>(base_ + traces_offset_)[vcpu];
+  return At<TraceRing>(traces_offset_)[vcpu];
 }
 uint32_t StatsReader::site_count() const {
   return std::min(header().site_count.load(std::memory_order_acquire), kMaxSites);
 }
 
 bool StatsReader::ReadSite(uint32_t index, SiteView* view) const {
-  const SiteRecord& record = reinterpret_cast<const SiteRecord*>(base_ + sites_offset_)[index];
+  const SiteRecord& record = At<SiteRecord>(sites_offset_)[index];
   for (int i = 0; i < kTries; ++i) {
     uint32_t before = record.sequence.load(std::memory_order_acquire);
     if (before & 1) continue;

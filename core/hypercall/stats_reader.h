@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "core/base/unique_fd.h"
+#include "core/base/mapped_file.h"
 #include "core/hypercall/site.h"
 #include "core/hypercall/stats_layout.h"
 
@@ -31,7 +31,6 @@ class StatsReader {
  public:
   // NOT_FOUND: no such file. DATA_LOSS: what is wrong with it.
   static absl::StatusOr<std::unique_ptr<StatsReader>> Open(const std::string& path);
-  ~StatsReader();
 
   uint32_t vcpus() const { return vcpus_; }
   uint64_t start_realtime_ns() const { return header().start_realtime_ns; }
@@ -52,15 +51,18 @@ class StatsReader {
 
  private:
   StatsReader() = default;
-  const StatsHeader& header() const { return *reinterpret_cast<const StatsHeader*>(base_); }
+  template <typename T>
+  const T* At(uint64_t offset) const {
+    return reinterpret_cast<const T*>(file_->data() + offset);
+  }
+  const StatsHeader& header() const { return *At<StatsHeader>(0); }
   const SiteCounters& counters(uint32_t vcpu, uint32_t index) const;
   bool ReadSite(uint32_t index, SiteView* view) const;
   void AddCounters(uint32_t index, SiteView* view) const;
   uint32_t site_count() const;
   const TraceRing& ring(uint32_t vcpu) const;
 
-  const std::byte* base_ = nullptr;
-  uint64_t size_ = 0;
+  std::unique_ptr<base::MappedFile> file_;
   uint32_t vcpus_ = 0;
   uint64_t tsc_frequency_ = 1;
   uint64_t sites_offset_ = 0, counters_offset_ = 0, traces_offset_ = 0;

@@ -3,8 +3,10 @@
 // state happens within RunExclusive.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/log.h"
 #include "core/hypercall/site_internal.h"
 
 namespace trapline::hypercall {
@@ -53,7 +55,17 @@ HypercallCore::Site* HypercallCore::FindOrMake(uint64_t gpa, SiteState state, Re
     site = Find(gpa);
     bool made = !site;
     if (made) {
-      if (sites_.size() >= kMaxSites) return;
+      absl::Status room = sites_.size() < kMaxSites
+                              ? stats_->ReserveSite(static_cast<uint32_t>(sites_.size()))
+                              : absl::ResourceExhaustedError("there are as many as can be");
+      if (!room.ok()) {
+        if (!std::exchange(full_, true)) {
+          base::Log(base::LogLevel::kWarning,
+                    absl::StrCat("hypercalls at further sites are served but not recorded: ",
+                                 room.message()));
+        }
+        return;
+      }
       site = sites_.emplace_back(std::make_unique<Site>()).get();
       site->gpa = gpa;
       site->index = static_cast<uint32_t>(sites_.size() - 1);
@@ -111,6 +123,7 @@ void HypercallCore::MoveTo(Site* site, SiteState state, Reason reason, uint32_t 
   site->reason = reason;
   site->transition_ns = host_.Nanoseconds();
   site->calls_in_state = 0;
+  SetDue(site);
   Publish(site);
   engine_.InvalidateCode(site->gpa, kSiteLength);
   events_.push_back({site->index, site->gpa, from, state, reason, vcpu, site->transition_ns});
@@ -132,29 +145,34 @@ void HypercallCore::Unpatch(Site* site) {
   if (rewritten_.count(PageOf(site->gpa)) == 0) engine_.SetShadowed(site->gpa, false);
 }
 
+void HypercallCore::SetDue(Site* site) {
+  Policy policy = PolicyOf(*site);
+  uint32_t due = 0;
+  if (site->state == SiteState::kTrapping && policy.limit >= Technique::kInterrupt &&
+      site->reason != Reason::kSpansPages)
+    due = policy.interrupt_after;
+  if (site->state == SiteState::kPatched && policy.limit >= Technique::kLinked)
+    due = policy.linked_after;
+  site->due_after = due;
+}
+
 void HypercallCore::Advance(Site* site, uint32_t vcpu, Path path) {
-  uint32_t calls = site->calls_in_state.fetch_add(1, std::memory_order_relaxed) + 1;
-  SiteState state = site->state.load(std::memory_order_relaxed);
-  if (path == Path::kTrap ? state != SiteState::kTrapping : state != SiteState::kPatched) return;
-  {
-    absl::MutexLock lock(&mutex_);
-    Policy policy = PolicyOf(*site);
-    bool due = path == Path::kTrap
-                   ? policy.limit >= Technique::kInterrupt && calls >= policy.interrupt_after
-                   : policy.limit >= Technique::kLinked && calls >= policy.linked_after;
-    if (!due) return;
-    if (path == Path::kTrap && !site->contiguous) {
-      if (site->reason == Reason::kSpansPages) return;
-      site->reason = Reason::kSpansPages;
-      Publish(site);
-      return;
-    }
-  }
+  uint32_t due = site->due_after.load(std::memory_order_relaxed);
+  SiteState state = path == Path::kTrap ? SiteState::kTrapping : SiteState::kPatched;
+  if (due == 0 || site->state.load(std::memory_order_relaxed) != state ||
+      site->calls_in_state.fetch_add(1, std::memory_order_relaxed) + 1 < due)
+    return;
   engine_.RunExclusive([&] {
     absl::MutexLock lock(&mutex_);
     if (site->state != state) return;  // somebody else was first
     if (state == SiteState::kPatched) {
       MoveTo(site, SiteState::kLinked, Reason::kCallThreshold, vcpu);
+      return;
+    }
+    if (!site->contiguous) {
+      site->reason = Reason::kSpansPages;
+      SetDue(site);
+      Publish(site);
       return;
     }
     // The guest may have written here since the trap.
@@ -242,6 +260,7 @@ absl::Status HypercallCore::SetPolicy(const Policy& policy) {
     for (auto& site : sites_) {
       if (!site->policy && site->state != SiteState::kReverted)
         ApplyPolicy(site.get(), Reason::kPolicy);
+      SetDue(site.get());
     }
   });
   Notify();
@@ -257,6 +276,7 @@ absl::Status HypercallCore::SetSitePolicy(uint64_t gpa, std::optional<Policy> po
   engine_.RunExclusive([&] {
     absl::MutexLock lock(&mutex_);
     site->policy = policy;
+    SetDue(site);
     Publish(site);
     ApplyPolicy(site, Reason::kPolicy);
   });
@@ -280,6 +300,14 @@ absl::Status HypercallCore::Revert(uint64_t gpa) {
   return absl::FailedPreconditionError(absl::StrCat("site 0x", absl::Hex(gpa),
                                                     " is not rewritten: it is ",
                                                     std::string(SiteStateName(site->state))));
+}
+
+absl::Status HypercallCore::SetTracing(bool on) {
+  if (on) {
+    if (auto status = stats_->ReserveRings(); !status.ok()) return status;
+  }
+  tracing_ = on;
+  return absl::OkStatus();
 }
 
 absl::Status HypercallCore::ResetCounters(std::optional<uint64_t> gpa) {

@@ -131,6 +131,10 @@ void ManagedVm::Adopt() {
   grpc::ClientContext context;
   worker::v1::Status status;
   worker->stub().GetStatus(&context, {}, &status);
+  // Those for whom the earlier daemon had calls recorded are gone.
+  grpc::ClientContext tracing;
+  google::protobuf::Empty ignored;
+  worker->stub().SetTracing(&tracing, {}, &ignored);
   vm_.set_state(status.state());
   vm_.set_state_reason(status.reason());
   vm_.set_engine(status.engine());
@@ -283,22 +287,31 @@ bool ManagedVm::AwaitState(uint32_t states, absl::Duration timeout) {
   return mutex_.AwaitWithTimeout(absl::Condition(&reached), timeout);
 }
 
-void ManagedVm::AddTracer(int delta) {
+grpc::Status ManagedVm::SetTracing(bool on) {
   std::shared_ptr<WorkerProcess> worker;
-  bool on;
   {
     absl::MutexLock lock(&mutex_);
-    bool was = tracers_ > 0;
-    tracers_ += delta;
-    on = tracers_ > 0;
-    if (on == was || !worker_) return;
     worker = worker_;
   }
+  if (!worker) return grpc::Status::OK;  // nothing runs that could be recorded
   grpc::ClientContext context;
   worker::v1::SetTracingRequest request;
   request.set_on(on);
   google::protobuf::Empty response;
-  worker->stub().SetTracing(&context, request, &response);
+  return FromWorker(worker->stub().SetTracing(&context, request, &response), id_);
+}
+
+grpc::Status ManagedVm::AddTracer() {
+  absl::MutexLock lock(&tracing_mutex_);
+  // Each tells it, as the worker may be another than the one that was told before.
+  if (auto status = SetTracing(true); !status.ok()) return status;
+  ++tracers_;
+  return grpc::Status::OK;
+}
+
+void ManagedVm::RemoveTracer() {
+  absl::MutexLock lock(&tracing_mutex_);
+  if (--tracers_ == 0) SetTracing(false);
 }
 
 }  // namespace trapline::daemon

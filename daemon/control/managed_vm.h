@@ -42,8 +42,10 @@ class ManagedVm {
   std::string stats_path() const { return StatsPath(options_.directory); }
   // Waits up to timeout for a state for which the bit (1 << state) of states is set.
   bool AwaitState(uint32_t states, absl::Duration timeout);
-  // Counts those who want hypercalls traced; the first turns tracing on, the last off.
-  void AddTracer(int delta);
+  // Counts those who want hypercalls traced: tracing is on while there are any. An error, such as
+  // no room for the records, leaves the count as it was.
+  grpc::Status AddTracer();
+  void RemoveTracer();
 
  private:
   grpc::Status EnsureWorker() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -51,6 +53,7 @@ class ManagedVm {
   void SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason,
                 int exit_status);
   void JoinWatcher();
+  grpc::Status SetTracing(bool on);
 
   const std::string id_;
   const WorkerOptions options_;
@@ -62,9 +65,12 @@ class ManagedVm {
   mutable absl::Mutex mutex_;
   v1::Vm vm_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<WorkerProcess> worker_ ABSL_GUARDED_BY(mutex_);
-  int tracers_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t revision_ ABSL_GUARDED_BY(mutex_) = 1;
   std::thread watcher_;
+
+  // Held while the worker is told, so that what it is told last is true; taken before mutex_.
+  absl::Mutex tracing_mutex_;
+  int tracers_ ABSL_GUARDED_BY(tracing_mutex_) = 0;
 };
 
 }  // namespace trapline::daemon

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "absl/cleanup/cleanup.h"
 #include "core/hypercall/stats_reader.h"
 #include "daemon/common/convert.h"
 #include "daemon/common/errors.h"
@@ -28,16 +29,6 @@ bool Matches(const v1::TraceFilter& filter, const v1::TraceRecord& record, uint6
          record.cycles() >= filter.min_cycles() && (!filter.failed() || failed);
 }
 
-// Keeps recording on for as long as somebody listens.
-class Tracing {
- public:
-  explicit Tracing(ManagedVm& vm) : vm_(vm) { vm_.AddTracer(1); }
-  ~Tracing() { vm_.AddTracer(-1); }
-
- private:
-  ManagedVm& vm_;
-};
-
 }  // namespace
 
 grpc::Status TracesService::StreamHypercalls(
@@ -49,7 +40,8 @@ grpc::Status TracesService::StreamHypercalls(
   if (!opened.ok()) return FromCore(opened.status());
   hypercall::StatsReader& reader = **opened;
   auto cursor = reader.End();
-  Tracing tracing(*vm);
+  if (auto status = vm->AddTracer(); !status.ok()) return status;
+  auto remove = absl::MakeCleanup([&] { vm->RemoveTracer(); });
   writer->SendInitialMetadata();
 
   struct Known {

@@ -327,8 +327,7 @@ grpc::Status WorkerService::SetTracing(grpc::ServerContext*,
                                        google::protobuf::Empty*) {
   vm::Vm* vm;
   if (auto status = Get(&vm); !status.ok()) return status;
-  vm->hypercalls().SetTracing(request->on());
-  return grpc::Status::OK;
+  return FromCore(vm->hypercalls().SetTracing(request->on()));
 }
 
 }  // namespace trapline::daemon

@@ -94,7 +94,7 @@ TEST_F(Sites, EveryCallIsTracedOrCountedAsDropped) {
   hypercall::HypercallCore& core = guest_->vm().hypercalls();
   ASSERT_TRUE(guest_->vm().Pause().ok());
   ASSERT_TRUE(core.ResetCounters(std::nullopt).ok());
-  core.SetTracing(true);
+  ASSERT_TRUE(core.SetTracing(true).ok());
   auto cursor = reader_->End();
   ASSERT_TRUE(guest_->vm().Resume().ok());
   uint64_t dropped = 0, traced = 0;

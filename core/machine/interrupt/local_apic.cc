@@ -82,7 +82,8 @@ void LocalApic::ResetRegisters() {
   dfr_ = 0xffffffff;
   tpr_ = 0;
   nmi_ = 0;
-  esr_ = pending_esr_ = 0;
+  esr_ = 0;
+  pending_esr_ = 0;
   icr_ = 0;
   initial_count_ = divide_ = 0;
   deadline_ = 0;
@@ -283,15 +284,17 @@ bool LocalApic::WriteMsr(uint32_t index, uint64_t value) {
     case kIcrHigh:
     case kCurrentCount:
       return false;
-    case kEoi:
-      if (value != 0) return false;
+    case kTpr:
+      if (value > 0xff) return false;
       break;
+    case kEoi:
     case kEsr:
       if (value != 0) return false;
       break;
     case kSelfIpi:
+      if (value > 0xff) return false;
       Accept({.destination = id_, .vector = static_cast<uint8_t>(value)});
-      return value < 256;
+      return true;
   }
   return WriteRegister(number, value);
 }
@@ -371,7 +374,7 @@ bool LocalApic::WriteRegister(uint32_t index, uint64_t wide) {
       host_.on_attention();
       return true;
     case kEsr:
-      esr_ = std::exchange(pending_esr_, 0);
+      esr_ = pending_esr_.exchange(0);
       return true;
     case kInitialCount:
       if (TimerMode() == kDeadline) return true;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The local APIC of one vCPU, as xAPIC and x2APIC (Intel SDM volume 3, chapter 10).
 //
-// Other threads only add: Accept sets a bit of the request register and calls for attention.
-// Everything else happens on the vCPU's own thread, but for the timer, whose thread reads the timer
-// entry of the local vector table. Both are atomics; there is no lock.
+// Other threads only add: Accept sets a bit of the request register, or of the errors, and calls
+// for attention. Everything else happens on the vCPU's own thread, but for the timer, whose thread
+// reads the timer entry of the local vector table. Both are atomics; there is no lock.
 #pragma once
 
 #include <array>
@@ -124,7 +124,8 @@ class LocalApic {
   std::array<std::atomic<uint32_t>, kLvtCount> lvt_{};
   Bits irr_{}, isr_{}, tmr_{};
   std::atomic<unsigned> nmi_{0};  // how many wait
-  uint32_t esr_ = 0, pending_esr_ = 0;
+  uint32_t esr_ = 0;
+  std::atomic<uint32_t> pending_esr_{0};  // errors since the register was last written
   uint64_t icr_ = 0;
   std::atomic<uint32_t> initial_count_{0}, divide_{0};
   std::atomic<uint64_t> timer_start_{0};
