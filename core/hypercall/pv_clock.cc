@@ -12,7 +12,7 @@ namespace {
 constexpr uint32_t kWallClockOld = 0x11, kSystemTimeOld = 0x12, kWallClock = 0x4b564d00,
                    kSystemTime = 0x4b564d01, kStealTime = 0x4b564d03;
 constexpr uint64_t kEnabled = 1;
-constexpr uint64_t kStealAddressMask = ~uint64_t{0x3f};
+constexpr uint64_t kStealReserved = 0x3e;
 constexpr uint8_t kTscStable = 1;
 
 // struct pvclock_vcpu_time_info
@@ -83,8 +83,7 @@ bool PvClock::WriteWallClock(uint64_t gpa) {
       WallClock{2, static_cast<uint32_t>(boot / kBillion), static_cast<uint32_t>(boot % kBillion)});
 }
 
-bool PvClock::WriteStealTime() {
-  uint64_t gpa = steal_time_ & kStealAddressMask;
+bool PvClock::WriteStealTime(uint64_t gpa) {
   StealTime time{};
   time.steal = stolen_;
   time.version = steal_version_ += 2;
@@ -94,7 +93,7 @@ bool PvClock::WriteStealTime() {
 void PvClock::UpdateStealTime(uint64_t nanoseconds) {
   if (nanoseconds == stolen_) return;
   stolen_ = nanoseconds;
-  if (steal_time_ & kEnabled) WriteStealTime();
+  if (WantsStealTime()) WriteStealTime(steal_time_ & ~kEnabled);
 }
 
 bool PvClock::ReadMsr(uint32_t index, uint64_t* value) const {
@@ -116,18 +115,23 @@ bool PvClock::ReadMsr(uint32_t index, uint64_t* value) const {
 }
 
 bool PvClock::WriteMsr(uint32_t index, uint64_t value) {
+  bool enabled = value & kEnabled;
   switch (index) {
     case kWallClockOld:
     case kWallClock:
+      if (!WriteWallClock(value)) return false;
       wall_clock_ = value;
-      return WriteWallClock(value);
+      return true;
     case kSystemTimeOld:
     case kSystemTime:
+      if (enabled && !WriteSystemTime(value & ~kEnabled)) return false;
       system_time_ = value;
-      return !(value & kEnabled) || WriteSystemTime(value & ~kEnabled);
+      return true;
     case kStealTime:
+      if (value & kStealReserved) return false;
+      if (enabled && !WriteStealTime(value & ~kEnabled)) return false;
       steal_time_ = value;
-      return !(value & kEnabled) || WriteStealTime();
+      return true;
     default:
       return false;
   }

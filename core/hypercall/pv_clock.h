@@ -20,13 +20,13 @@ class PvClock {
   bool WriteMsr(uint32_t index, uint64_t value);
   // How long this vCPU was kept from running so far, for the guest that asked to be told.
   void UpdateStealTime(uint64_t nanoseconds);
-  bool WantsStealTime() const { return steal_time_ != 0; }
+  bool WantsStealTime() const { return steal_time_ & 1; }
   void Reset() { system_time_ = wall_clock_ = steal_time_ = 0; }
 
  private:
   bool WriteSystemTime(uint64_t gpa);
   bool WriteWallClock(uint64_t gpa);
-  bool WriteStealTime();
+  bool WriteStealTime(uint64_t gpa);
 
   ServiceHost& host_;
   const uint64_t frequency_;

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// The surroundings of core/hypercall, small enough to be looked into: a VM that records what was
+// asked of it, and an engine whose vCPUs never execute.
+#pragma once
+
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/engine/engine.h"
+#include "core/hypercall/hypercall_core.h"
+#include "core/hypercall/services.h"
+
+namespace trapline::hypercall {
+
+struct SentInterrupt {
+  uint32_t apic_id;
+  bool nmi;
+  uint8_t vector;
+  bool operator==(const SentInterrupt&) const = default;
+};
+
+// A VM of four vCPUs and one page of memory at zero.
+class FakeHost final : public ServiceHost, public PhysicalMemory {
+ public:
+  static constexpr uint32_t kVcpus = 4;
+
+  bool KickVcpu(uint32_t apic_id) override {
+    kicked.push_back(apic_id);
+    return apic_id < kVcpus;
+  }
+  bool SendInterrupt(uint32_t apic_id, bool nmi, uint8_t vector) override {
+    if (apic_id >= kVcpus) return false;
+    sent.push_back({apic_id, nmi, vector});
+    return true;
+  }
+  bool ReadGuest(uint64_t gpa, std::span<std::byte> bytes) override {
+    const std::byte* from = Find(gpa, bytes.size());
+    if (from) std::memcpy(bytes.data(), from, bytes.size());
+    return from != nullptr;
+  }
+  bool WriteGuest(uint64_t gpa, std::span<const std::byte> bytes) override {
+    std::byte* to = Find(gpa, bytes.size());
+    if (to) std::memcpy(to, bytes.data(), bytes.size());
+    return to != nullptr;
+  }
+  std::byte* Find(uint64_t gpa, uint64_t size) override {
+    bool inside = gpa <= memory.size() && size <= memory.size() - gpa;
+    return inside ? memory.data() + gpa : nullptr;
+  }
+  uint64_t TicksAt(uint64_t host_cycles) override { return host_cycles; }
+  uint64_t Nanoseconds() override { return now; }
+  void ConsoleOutput(std::string_view bytes) override { console += bytes; }
+  void Shutdown(uint32_t status) override { ended = status; }
+
+  template <typename T>
+  T At(uint64_t gpa) const {
+    T value;
+    std::memcpy(&value, memory.data() + gpa, sizeof value);
+    return value;
+  }
+
+  std::vector<std::byte> memory = std::vector<std::byte>(1 << 20);
+  std::vector<uint32_t> kicked;
+  std::vector<SentInterrupt> sent;
+  std::string console;
+  std::optional<uint32_t> ended;
+  uint64_t now = 0;
+};
+
+class FakeVcpu final : public engine::Vcpu {
+ public:
+  engine::Exit Run() override { return {}; }
+  void Kick() override {}
+  void RequestAttention() override {}
+  x86::Registers GetRegisters() override { return {}; }
+  void SetRegisters(const x86::Registers&) override {}
+  engine::HypercallFrame Frame() override {
+    return {.gpr = gpr, .rip = rip, .gva = rip, .cpl = 0, .long_mode = true};
+  }
+  void SetRip(uint64_t value) override { rip = value; }
+  void InjectException(x86::Vector, uint32_t) override {}
+  absl::StatusOr<uint64_t> Translate(uint64_t linear) override { return linear; }
+  uint64_t instructions_retired() const override { return 0; }
+
+  std::array<uint64_t, x86::kGprCount> gpr{};
+  uint64_t rip = 0;
+};
+
+class FakeEngine final : public engine::Engine {
+ public:
+  absl::StatusOr<std::unique_ptr<engine::Vcpu>> CreateVcpu(uint32_t, engine::VcpuHost&) override {
+    return absl::UnimplementedError("not here");
+  }
+  void RunExclusive(absl::FunctionRef<void()> body) override { body(); }
+  void InvalidateCode(uint64_t gpa, uint64_t) override { invalidated.push_back(gpa); }
+  void SetShadowed(uint64_t gpa, bool on) override {
+    if (on) {
+      shadowed.insert(gpa & ~uint64_t{4095});
+    } else {
+      shadowed.erase(gpa & ~uint64_t{4095});
+    }
+  }
+
+  std::vector<uint64_t> invalidated;
+  std::set<uint64_t> shadowed;
+};
+
+}  // namespace trapline::hypercall
