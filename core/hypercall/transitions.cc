@@ -347,8 +347,9 @@ void HypercallCore::Symbolize(const Symbolizer& symbolizer) {
       if (site->symbol.empty()) unnamed.emplace_back(site.get(), site->gva);
     }
   }
-  for (auto& [site, gva] : unnamed) {
-    std::string symbol = symbolizer(gva);
+  for (const auto& entry : unnamed) {
+    Site* site = entry.first;
+    std::string symbol = symbolizer(entry.second);
     if (symbol.empty()) continue;
     // Fields of a record change only while no vCPU executes.
     engine_.RunExclusive([&] {

@@ -33,13 +33,17 @@ using Bytes = std::span<const std::byte>;
 constexpr size_t kTokens = 256, kNamesPerMarker = 256, kLongestToken = 64, kLongestName = 512;
 constexpr uint64_t kMaxSymbols = 1 << 20;
 constexpr uint64_t kReach = 16 << 20;  // from num_syms to token_table, at the most
+// Names looked at in one search: a hundred kernels' worth, and an end to what a hostile guest can
+// keep us busy with.
+constexpr uint64_t kMostNames = 1 << 24;
 constexpr std::string_view kDigits("0\0001\0002\0003\0004\0005\0006\0007\0008\0009\0", 20);
 
 uint64_t AlignUp(uint64_t value) { return (value + 7) & ~uint64_t{7}; }
 
 class Kallsyms {
  public:
-  explicit Kallsyms(Bytes memory) : memory_(memory) {}
+  // names_left: how many names may yet be looked at.
+  Kallsyms(Bytes memory, uint64_t* names_left) : memory_(memory), names_left_(*names_left) {}
 
   // The table around the digits at this offset, if there is one.
   bool Locate(uint64_t digits) { return FindTokens(digits) && FindNames(); }
@@ -129,6 +133,8 @@ class Kallsyms {
     std::vector<uint64_t> starts;
     uint64_t at = names;
     for (uint64_t i = 0; i < count; ++i) {
+      if (names_left_ == 0) return false;
+      --names_left_;
       if (i % kNamesPerMarker == 0) starts.push_back(at - names);
       if (at >= tokens_at_ || !SkipName(&at)) return false;
     }
@@ -166,6 +172,7 @@ class Kallsyms {
   }
 
   const Bytes memory_;
+  uint64_t& names_left_;
   uint64_t tokens_at_ = 0, names_ = 0, count_ = 0, offsets_ = 0, base_ = 0;
   std::string tokens_[kTokens];
   uint64_t token_starts_[kTokens] = {};
@@ -174,7 +181,7 @@ class Kallsyms {
 }  // namespace
 
 std::vector<machine::Symbol> FindKernelSymbols(const machine::GuestMemory& memory) {
-  uint64_t region_start = 0;
+  uint64_t region_start = 0, names_left = kMostNames;
   for (const machine::RamRegion& region : memory.regions()) {
     // Only what the guest has touched: looking into holes would fill them.
     auto region_end = static_cast<off_t>(region_start + region.size);
@@ -188,7 +195,7 @@ std::vector<machine::Symbol> FindKernelSymbols(const machine::GuestMemory& memor
       const std::byte* end = bytes.data() + bytes.size();
       while (auto* hit = static_cast<const std::byte*>(
                  memmem(from, static_cast<size_t>(end - from), kDigits.data(), kDigits.size()))) {
-        Kallsyms table(bytes);
+        Kallsyms table(bytes, &names_left);
         if (table.Locate(static_cast<uint64_t>(hit - bytes.data()))) {
           auto symbols = table.Read();
           if (!symbols.empty()) return symbols;

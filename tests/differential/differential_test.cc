@@ -49,8 +49,7 @@ struct Tally {
 class Comparison {
  public:
   Comparison(Mode mode, uint64_t seed)
-      : mode_(mode),
-        shapes_(AllShapes(mode)),
+      : shapes_(AllShapes(mode)),
         generator_(mode, seed, NativeCpu::FsBase()),
         soft_(NativeCpu::FsBase()) {}
 
@@ -106,7 +105,6 @@ class Comparison {
     if (++tally->different <= kMostReports) ADD_FAILURE() << Describe(instance) << difference;
   }
 
-  const Mode mode_;
   const std::vector<Shape> shapes_;
   Generator generator_;
   NativeCpu native_;

@@ -34,10 +34,10 @@ class CodeMemory {
     void* execute = mmap(nullptr, kSize, PROT_READ | PROT_EXEC, MAP_SHARED, fd.get(), 0);
     if (write == MAP_FAILED || execute == MAP_FAILED) return;
     write_ = static_cast<uint8_t*>(write);
-    execute_ = static_cast<const uint8_t*>(execute);
+    execute_ = static_cast<uint8_t*>(execute);
   }
   // The code at an executable address; null if there is no room.
-  const void* Find(const Code& code) {
+  void* Find(const Code& code) {
     std::string key(code.begin(), code.end());
     absl::MutexLock lock(&mutex_);
     auto [entry, added] = known_.try_emplace(std::move(key), nullptr);
@@ -51,9 +51,9 @@ class CodeMemory {
 
  private:
   absl::Mutex mutex_;
-  std::map<std::string, const void*> known_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, void*> known_ ABSL_GUARDED_BY(mutex_);
   uint8_t* write_ = nullptr;
-  const uint8_t* execute_ = nullptr;
+  uint8_t* execute_ = nullptr;
   size_t used_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

@@ -24,7 +24,6 @@ void CheckUmip(const Cpu& cpu) {
   if (cpu.cpl > 0 && (cpu.cr4 & x86::cr4::kUmip)) RaiseGp();
 }
 
-constexpr uint8_t kRaxOffset = SlotOffset(x86::kRax);
 void SetPair(Cpu& cpu, uint64_t value) {
   cpu.r[x86::kRax] = static_cast<uint32_t>(value);
   cpu.r[x86::kRdx] = value >> 32;

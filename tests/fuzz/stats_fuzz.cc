@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// A stats file with damage all over: the input is a list of places and bytes to put there.
+#include <cstdlib>
+#include <cstring>
+
+#include "core/hypercall/stats_file.h"
+#include "core/hypercall/stats_reader.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace trapline::hypercall;
+  constexpr char kPath[] = "/dev/shm/trapline-stats-fuzz";
+  auto file = StatsFile::Create(kPath, 1);
+  if (!file.ok()) std::abort();
+  auto* base = reinterpret_cast<uint8_t*>(&(*file)->header());
+  StatsOffsets offsets = OffsetsFor(1);
+  const uint64_t parts[] = {0, offsets.sites, offsets.counters, offsets.traces};
+  // Four bytes each: part, place in it, value.
+  for (size_t i = 0; i + 4 <= size; i += 4) {
+    uint64_t place = data[i + 1] | data[i + 2] << 8;
+    base[parts[data[i] % 4] + place % 4096] = data[i + 3];
+  }
+  auto reader = StatsReader::Open(kPath);
+  if (!reader.ok()) {
+    if (reader.status().message().empty()) std::abort();
+    return 0;
+  }
+  for (const SiteView& site : (*reader)->Sites()) {
+    if (site.symbol.size() > kSymbolLength || site.cpl > 3) std::abort();
+  }
+  StatsReader::Cursor cursor;
+  uint64_t dropped = 0;
+  for (const TraceEvent& event : (*reader)->ReadTrace(&cursor, 1000, &dropped)) {
+    if (event.path > Path::kLinked) std::abort();
+  }
+  return 0;
+}
