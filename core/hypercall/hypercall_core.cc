@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Entry points, counting and tracing: what happens on every call. Transitions are in
+// Entry points and serving: what happens on every call. Transitions are in
 // transitions.cc.
 #include "core/hypercall/hypercall_core.h"
 
@@ -22,21 +22,10 @@ constexpr bool kCounting = false;
 constexpr bool kCounting = true;
 #endif
 
+// Whether a site has had its first calls by this path, which there is no telling without counters.
 bool Warm(const SiteCounters& counters, Path path) {
   constexpr uint64_t kWarmUp = 32;
-  return counters.calls[static_cast<size_t>(path)].load(std::memory_order_relaxed) >= kWarmUp;
-}
-
-template <typename T>
-void Bump(Shared<T>& counter, T by = 1) {
-  // One writer: no read-modify-write cycle on the bus.
-  counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
-}
-
-size_t Bucket(uint64_t cycles) {
-  return cycles == 0 ? 0
-                     : std::min<size_t>(63 - static_cast<unsigned>(__builtin_clzll(cycles)),
-                                        kHistogramBuckets - 1);
+  return counters.calls[static_cast<size_t>(path)][0].load(std::memory_order_relaxed) >= kWarmUp;
 }
 
 uint64_t ArgumentMask(const engine::HypercallFrame& frame) {
@@ -64,7 +53,7 @@ HypercallCore::HypercallCore(engine::Engine& engine, PhysicalMemory& memory, Ser
       host_(host),
       stats_(std::move(stats)),
       listener_(std::move(listener)),
-      epochs_(stats_->header().vcpus),
+      recorder_(*stats_),
       table_(std::make_unique<std::atomic<Site*>[]>(kTableSize)),
       policy_(policy) {}
 
@@ -165,78 +154,17 @@ engine::HypercallOutcome HypercallCore::ServeAt(Site* site, uint32_t vcpu,
     frame.gpr[x86::kRax] = call.result & ArgumentMask(frame);
     return call.outcome;
   }
-  bool timed = start != 0 || IsTimed(counters, vcpu, path);
-  if (timed && start == 0) start = base::HostCycles();
+  Recorder::Note note = recorder_.Count(counters, vcpu, call.number, path);
+  if (start != 0) note = std::max(note, Recorder::Note::kTimed);
+  if (note != Recorder::Note::kCounted && start == 0) start = base::HostCycles();
   Serve(host_, *this, call);
   frame.gpr[x86::kRax] = call.result & ArgumentMask(frame);
-  Count(counters, call.number, path);
-  if (timed) [[unlikely]] {
-    uint64_t end = base::HostCycles(), now = host_.TicksAt(end);
-    Time(counters, vcpu, path, end - start, now);
-    if (tracing_.load(std::memory_order_relaxed)) {
-      Trace(site, frame, call, path, end - start, now);
-    }
+  if (note != Recorder::Note::kCounted) [[unlikely]] {
+    uint64_t end = base::HostCycles();
+    recorder_.Record(note, counters, site->index, frame, call, path,
+                     {.start = start, .end = end, .now = host_.TicksAt(end)});
   }
   return call.outcome;
-}
-
-// All while somebody traces; else the first in an epoch of the vCPU's, which times rare calls all,
-// and one in so many of a loop's.
-bool HypercallCore::IsTimed(const SiteCounters& counters, uint32_t vcpu, Path path) const {
-  constexpr uint64_t kOneIn = 64;
-  uint64_t calls = counters.calls[static_cast<size_t>(path)].load(std::memory_order_relaxed);
-  return calls % kOneIn == 0 ||
-         counters.epoch.load(std::memory_order_relaxed) != epochs_[vcpu].number ||
-         tracing_.load(std::memory_order_relaxed);
-}
-
-void HypercallCore::Count(SiteCounters& c, uint64_t number, Path path) {
-  Bump(c.calls[static_cast<size_t>(path)]);
-  size_t slot = 0;
-  while (slot < kNumbersPerSite - 1) {
-    uint64_t known = c.number[slot].load(std::memory_order_relaxed);
-    if (known == number + 1) break;
-    if (known == 0) {
-      c.number[slot].store(number + 1, std::memory_order_relaxed);
-      break;
-    }
-    ++slot;
-  }
-  if (slot == kNumbersPerSite - 1) c.number[slot].store(number + 1, std::memory_order_relaxed);
-  Bump(c.number_calls[slot]);
-}
-
-void HypercallCore::Time(SiteCounters& c, uint32_t vcpu, Path path, uint64_t cycles, uint64_t now) {
-  auto p = static_cast<size_t>(path);
-  Bump(c.cycles[p], cycles);
-  Bump(c.histogram[p][Bucket(cycles)]);
-  c.epoch.store(epochs_[vcpu].number, std::memory_order_relaxed);
-  if (c.first_use.load(std::memory_order_relaxed) == 0)
-    c.first_use.store(now, std::memory_order_relaxed);
-  c.last_use.store(now, std::memory_order_relaxed);
-}
-
-void HypercallCore::Trace(Site* site, const engine::HypercallFrame& frame, const Call& call,
-                          Path path, uint64_t cycles, uint64_t now) {
-  TraceRing& ring = stats_->ring(call.vcpu);
-  uint64_t head = ring.head.load(std::memory_order_relaxed);
-  TraceRecord& record = ring.records[head % kTraceCapacity];
-  // Invalid, contents, valid, and only then counted: a reader that overlaps with this sees a number
-  // that does not fit.
-  record.sequence.store(0, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_release);
-  record.time = now;
-  record.gva = frame.gva;
-  record.number = call.number;
-  std::copy(std::begin(call.args), std::end(call.args), std::begin(record.args));
-  record.result = call.result;
-  record.vcpu = call.vcpu;
-  record.site = site->index;
-  record.cycles = static_cast<uint32_t>(std::min<uint64_t>(cycles, UINT32_MAX));
-  record.path = static_cast<uint8_t>(path);
-  record.cpl = frame.cpl;
-  record.sequence.store(head + 1, std::memory_order_release);
-  ring.head.store(head + 1, std::memory_order_release);
 }
 
 }  // namespace trapline::hypercall

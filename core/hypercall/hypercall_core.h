@@ -39,6 +39,7 @@
 #include "absl/synchronization/mutex.h"
 #include "core/engine/engine.h"
 #include "core/hypercall/policy.h"
+#include "core/hypercall/recorder.h"
 #include "core/hypercall/services.h"
 #include "core/hypercall/site.h"
 #include "core/hypercall/stats_file.h"
@@ -75,8 +76,8 @@ class HypercallCore final : public LedgerServices {
   engine::HypercallOutcome OnLinkedHypercall(uint32_t vcpu, void* site,
                                              engine::HypercallFrame& frame);
   void BeforeShadowedWrite(uint64_t gpa, uint64_t size);
-  // The vCPU was interrupted or halted: what comes now is not the loop that went before.
-  void BeginEpoch(uint32_t vcpu) { ++epochs_[vcpu].number; }
+  // The vCPU was interrupted or halted (Recorder).
+  void BeginEpoch(uint32_t vcpu) { recorder_.BeginEpoch(vcpu); }
   // fetch: leaves a rewritten site that starts at gpa itself as it is.
   void OverlayOriginal(uint64_t gpa, std::span<std::byte> bytes, bool fetch);
 
@@ -95,7 +96,7 @@ class HypercallCore final : public LedgerServices {
   absl::Status ResetCounters(std::optional<uint64_t> gpa);
   // Turns recording of calls on and off; counting goes on either way. RESOURCE_EXHAUSTED where the
   // stats file has no room for the records.
-  absl::Status SetTracing(bool on);
+  absl::Status SetTracing(bool on) { return recorder_.SetTracing(on); }
   // Looks the symbols of all sites up that have none yet.
   void Symbolize(const Symbolizer& symbolizer);
   // The VM starts over: nothing is rewritten, sites stay known and keep their counts. While no vCPU
@@ -122,12 +123,6 @@ class HypercallCore final : public LedgerServices {
   // start: when the call came in, or zero where only a timed call needs to know.
   engine::HypercallOutcome ServeAt(Site* site, uint32_t vcpu, engine::HypercallFrame& frame,
                                    Path path, uint64_t start);
-  bool IsTimed(const SiteCounters& counters, uint32_t vcpu, Path path) const;
-  static void Count(SiteCounters& counters, uint64_t number, Path path);
-  void Time(SiteCounters& counters, uint32_t vcpu, Path path, uint64_t cycles, uint64_t now);
-  void Trace(Site* site, const engine::HypercallFrame& frame, const Call& call, Path path,
-             uint64_t cycles, uint64_t now);
-
   Policy PolicyOf(const Site& site) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SetDue(Site* site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Brings the site to where its policy and counts want it.
@@ -147,12 +142,8 @@ class HypercallCore final : public LedgerServices {
   ServiceHost& host_;
   const std::unique_ptr<StatsFile> stats_;
   const Listener listener_;
-  std::atomic<bool> tracing_{false};
+  Recorder recorder_;
   std::atomic<bool> has_direct_{false};
-  struct alignas(64) Epoch {  // its vCPU's thread's own
-    uint64_t number = 1;
-  };
-  std::vector<Epoch> epochs_;
 
   static constexpr size_t kTableSize = kMaxSites * 2;
   std::unique_ptr<std::atomic<Site*>[]> table_;  // open addressing by GPA; entries are only added

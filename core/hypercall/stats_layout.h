@@ -17,7 +17,7 @@
 namespace trapline::hypercall {
 
 constexpr uint64_t kStatsMagic = 0x31535441544c5054;  // "TPLTATS1"
-constexpr uint32_t kStatsVersion = 2;
+constexpr uint32_t kStatsVersion = 3;
 
 constexpr size_t kSiteLength = 3;  // bytes of a site
 constexpr size_t kHistogramBuckets = 32;
@@ -83,17 +83,16 @@ struct SiteRecord {
   char symbol[kSymbolLength];
 };
 
-// Calls and numbers count every call. Reading the time stamp counter twice would cost more than a
-// linked call itself, so cycles, histogram and times of use are about those calls that are timed
-// (HypercallCore::IsTimed); the sum of a histogram is their number.
+// calls counts every call, by path and by number. Cycles, histogram and times of use are about
+// those calls that were timed (Recorder); the sum of a histogram is their number.
 struct SiteCounters {
-  Shared<uint64_t> calls[kPathCount];
-  Shared<uint64_t> epoch;  // of the vCPU when a call was last timed, plus one
+  Shared<uint64_t> number[kNumbersPerSite];  // plus one; zero is free
+  // The last slot also takes what found no slot.
+  Shared<uint64_t> calls[kPathCount][kNumbersPerSite];
+  Shared<uint64_t> epoch;  // of the vCPU when a call was last timed; zero: never
   Shared<uint64_t> cycles[kPathCount];
   Shared<uint64_t> histogram[kPathCount][kHistogramBuckets];
-  Shared<uint64_t> number[kNumbersPerSite];        // plus one; zero is free
-  Shared<uint64_t> number_calls[kNumbersPerSite];  // the last slot also takes what found no slot
-  Shared<uint64_t> first_use, last_use;            // guest ticks; zero: never
+  Shared<uint64_t> first_use, last_use;  // guest ticks; zero: never
 };
 
 struct TraceRecord {
@@ -112,8 +111,9 @@ struct TraceRecord {
 };
 
 struct TraceRing {
-  Shared<uint64_t> head;  // records ever written
-  uint8_t reserved[56];
+  Shared<uint64_t> head;     // records ever written
+  Shared<uint64_t> skipped;  // calls that were to be recorded and were not (Recorder)
+  uint8_t reserved[48];
   TraceRecord records[kTraceCapacity];
 };
 

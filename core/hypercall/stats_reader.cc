@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/checked.h"
@@ -116,7 +117,8 @@ void StatsReader::AddCounters(uint32_t index, SiteView* view) const {
   for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu) {
     const SiteCounters& c = counters(vcpu, index);
     for (size_t path = 0; path < kPathCount; ++path) {
-      uint64_t calls = Get(c.calls[path]), timed = 0;
+      uint64_t calls = 0, timed = 0;
+      for (const auto& of_number : c.calls[path]) calls += Get(of_number);
       for (size_t i = 0; i < kHistogramBuckets; ++i) {
         uint64_t bucket = Get(c.histogram[path][i]);
         view->histograms[path][i] += bucket;
@@ -126,8 +128,9 @@ void StatsReader::AddCounters(uint32_t index, SiteView* view) const {
       if (timed != 0) view->cycles[path] += base::MultiplyDivide(Get(c.cycles[path]), calls, timed);
     }
     for (size_t i = 0; i < kNumbersPerSite; ++i) {
-      uint64_t number = Get(c.number[i]), calls = Get(c.number_calls[i]);
+      uint64_t number = Get(c.number[i]), calls = 0;
       if (number == 0) continue;
+      for (const auto& path : c.calls) calls += Get(path[i]);
       auto known = std::find_if(view->numbers.begin(), view->numbers.end(),
                                 [&](const NumberCount& n) { return n.number == number - 1; });
       if (known != view->numbers.end()) {
@@ -167,8 +170,10 @@ absl::StatusOr<SiteView> StatsReader::Site(uint32_t index) const {
 
 StatsReader::Cursor StatsReader::End() const {
   Cursor cursor;
-  for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu)
+  for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu) {
     cursor.read.push_back(ring(vcpu).head.load(std::memory_order_acquire));
+    cursor.skipped.push_back(Get(ring(vcpu).skipped));
+  }
   return cursor;
 }
 
@@ -176,11 +181,14 @@ std::vector<TraceEvent> StatsReader::ReadTrace(Cursor* cursor, size_t limit,
                                                uint64_t* dropped) const {
   std::vector<TraceEvent> events;
   cursor->read.resize(vcpus_);
+  cursor->skipped.resize(vcpus_);
   for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu) {
     const TraceRing& r = ring(vcpu);
     uint64_t& read = cursor->read[vcpu];
     uint64_t head = r.head.load(std::memory_order_acquire);
-    if (read > head) read = head;  // a new file in an old one's place, or nonsense
+    if (read > head) read = head;  // nonsense, as it only grows
+    uint64_t skipped = Get(r.skipped), known = std::exchange(cursor->skipped[vcpu], skipped);
+    if (skipped > known) *dropped += skipped - known;
     if (head - read > kTraceCapacity) {
       *dropped += head - read - kTraceCapacity;
       read = head - kTraceCapacity;

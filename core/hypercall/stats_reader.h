@@ -39,14 +39,14 @@ class StatsReader {
   std::vector<SiteView> Sites() const;
   absl::StatusOr<SiteView> Site(uint32_t index) const;
 
-  // Where a reader of the trace stands: records read of each vCPU's ring.
+  // Where a reader of the trace stands: records read, and skips known, of each vCPU's ring.
   struct Cursor {
-    std::vector<uint64_t> read;
+    std::vector<uint64_t> read, skipped;
   };
   // Behind the newest record.
   Cursor End() const;
   // At most limit events behind the cursor, oldest first for each vCPU; moves it. *dropped grows by
-  // exactly as many records as were overwritten before they could be read.
+  // exactly as many calls as were not recorded or were overwritten before they could be read.
   std::vector<TraceEvent> ReadTrace(Cursor* cursor, size_t limit, uint64_t* dropped) const;
 
  private:

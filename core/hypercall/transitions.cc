@@ -302,14 +302,6 @@ absl::Status HypercallCore::Revert(uint64_t gpa) {
                                                     std::string(SiteStateName(site->state))));
 }
 
-absl::Status HypercallCore::SetTracing(bool on) {
-  if (on) {
-    if (auto status = stats_->ReserveRings(); !status.ok()) return status;
-  }
-  tracing_ = on;
-  return absl::OkStatus();
-}
-
 absl::Status HypercallCore::ResetCounters(std::optional<uint64_t> gpa) {
   std::vector<uint32_t> indices;
   {
@@ -319,22 +311,9 @@ absl::Status HypercallCore::ResetCounters(std::optional<uint64_t> gpa) {
     }
   }
   if (gpa && indices.empty()) return NoSite(*gpa);
-  uint32_t vcpus = stats_->header().vcpus;
   // Counters have one writer each, so its writer has to stand still meanwhile.
   engine_.RunExclusive([&] {
-    for (uint32_t index : indices) {
-      for (uint32_t vcpu = 0; vcpu < vcpus; ++vcpu) {
-        SiteCounters& c = stats_->counters(vcpu, index);
-        for (auto& value : c.calls) value = 0;
-        for (auto& value : c.cycles) value = 0;
-        for (auto& histogram : c.histogram) {
-          for (auto& value : histogram) value = 0;
-        }
-        for (auto& value : c.number) value = 0;
-        for (auto& value : c.number_calls) value = 0;
-        c.first_use = c.last_use = c.epoch = 0;
-      }
-    }
+    for (uint32_t index : indices) recorder_.Reset(index);
   });
   return absl::OkStatus();
 }

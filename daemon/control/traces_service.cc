@@ -13,6 +13,8 @@ namespace trapline::daemon {
 namespace {
 
 constexpr size_t kBatch = 512;
+// Between looks that did not fill a batch: many records in one message cost less than each in its
+// own.
 constexpr absl::Duration kIdle = absl::Milliseconds(5);
 constexpr uint32_t kOver = 1u << v1::Vm::STOPPED | 1u << v1::Vm::FAILED;
 
@@ -73,8 +75,8 @@ grpc::Status TracesService::StreamHypercalls(
     }
     if (context->IsCancelled()) return grpc::Status::CANCELLED;
     if (registry_.shutting_down()) return ShuttingDown();
-    if (!events.empty()) continue;
-    if (last) {
+    if (events.size() == kBatch) continue;
+    if (last && events.empty()) {
       writer->Write(response);
       return grpc::Status::OK;
     }

@@ -34,7 +34,7 @@ measure() {
 
 printf '%-10s %8s %8s %8s   %s\n' TECHNIQUE ALONE TRACED MORE 'THE LAST CLIENT SAID'
 for technique in emulate interrupt linked; do
-  calls=$([ "$technique" = emulate ] && echo 50000 || echo 500000)
+  calls=$([ "$technique" = emulate ] && echo 500000 || echo 20000000)
   alone="" traced=""
   for _ in $(seq "$rounds"); do
     alone+=" $(measure "$technique" alone)"

@@ -314,6 +314,24 @@ TEST_F(Core, TracedCallsAreRecordedWhole) {
   EXPECT_EQ(events[0].path, Path::kLinked);
 }
 
+TEST_F(Core, ALoopThatCallsTooOftenIsRecordedInPartAndTheRestCounted) {
+  constexpr uint64_t kCalls = 1'000'000;
+  Link();
+  ASSERT_TRUE(core_->ResetCounters(std::nullopt).ok());
+  auto cursor = reader_->End();
+  ASSERT_TRUE(core_->SetTracing(true).ok());
+  uint64_t dropped = 0, read = 0;
+  for (uint64_t i = 0; i < kCalls; ++i) {
+    Linked();
+    if (i % 10'000 == 0) read += reader_->ReadTrace(&cursor, kTraceCapacity, &dropped).size();
+  }
+  while (size_t more = reader_->ReadTrace(&cursor, kTraceCapacity, &dropped).size()) read += more;
+  EXPECT_GE(read, kCalls / 64);
+  EXPECT_GT(dropped, 0u);
+  EXPECT_EQ(read + dropped, kCalls);
+  EXPECT_EQ(Site().fast_calls(), kCalls);
+}
+
 TEST_F(Core, ACounterResetZeroesOneSiteOrAll) {
   Place(0x3000);
   Trap();

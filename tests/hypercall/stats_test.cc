@@ -46,6 +46,8 @@ class Stats : public ::testing::Test {
     TraceRing& ring = file_->ring(vcpu);
     uint64_t head = ring.head;
     TraceRecord& record = ring.records[head % kTraceCapacity];
+    record.sequence = 0;
+    std::atomic_thread_fence(std::memory_order_release);
     record.number = number;
     record.sequence = head + 1;
     ring.head = head + 1;
@@ -56,9 +58,9 @@ class Stats : public ::testing::Test {
 
 TEST_F(Stats, WhatIsWrittenIsRead) {
   AddSite(0, 0x1000);
-  file_->counters(0, 0).calls[0] = 3;
-  file_->counters(1, 0).calls[0] = 4;
-  file_->counters(1, 0).calls[2] = 100;
+  file_->counters(0, 0).calls[0][0] = 3;
+  file_->counters(1, 0).calls[0][1] = 4;
+  file_->counters(1, 0).calls[2][0] = 100;
   auto reader = Reader();
   EXPECT_EQ(reader->vcpus(), kVcpus);
   auto sites = reader->Sites();
@@ -73,7 +75,7 @@ TEST_F(Stats, WhatIsWrittenIsRead) {
 TEST_F(Stats, CyclesOfTheCallsThatWereNotTimedAreTakenFromThoseThatWere) {
   AddSite(0, 0x1000);
   SiteCounters& counters = file_->counters(0, 0);
-  counters.calls[2] = 6400;
+  counters.calls[2][0] = 6400;
   counters.cycles[2] = 5000;
   counters.histogram[2][5] = 100;
   EXPECT_EQ(Reader()->Sites()[0].cycles[2], 320'000u);
@@ -83,7 +85,7 @@ TEST_F(Stats, NumbersOfAllVcpusAreAddedUp) {
   AddSite(0, 0x1000);
   for (uint32_t vcpu = 0; vcpu < kVcpus; ++vcpu) {
     file_->counters(vcpu, 0).number[vcpu] = 10 + 1;
-    file_->counters(vcpu, 0).number_calls[vcpu] = 5;
+    file_->counters(vcpu, 0).calls[vcpu][vcpu] = 5;
   }
   auto numbers = Reader()->Sites()[0].numbers;
   ASSERT_EQ(numbers.size(), 1u);
@@ -126,6 +128,19 @@ TEST_F(Stats, RecordsThatWereOverwrittenAreCounted) {
   ASSERT_EQ(events.size(), kTraceCapacity);
   EXPECT_EQ(events.front().number, 10u);
   EXPECT_EQ(events.back().number, kTraceCapacity + 9);
+}
+
+TEST_F(Stats, CallsThatWereSkippedAreDropped) {
+  file_->ring(1).skipped = 5;
+  auto reader = Reader();
+  auto cursor = reader->End();
+  file_->ring(1).skipped = 12;
+  Trace(1, 1);
+  uint64_t dropped = 0;
+  EXPECT_EQ(reader->ReadTrace(&cursor, 10, &dropped).size(), 1u);
+  EXPECT_EQ(dropped, 7u);
+  EXPECT_EQ(reader->ReadTrace(&cursor, 10, &dropped).size(), 0u);
+  EXPECT_EQ(dropped, 7u);
 }
 
 TEST_F(Stats, ARecordThatIsBeingWrittenIsDroppedNotShown) {
@@ -235,7 +250,7 @@ TEST_F(Stats, NonsenseInRecordsStaysWithinItsBounds) {
     EXPECT_LE(site.cpl, 3);
   }
   file_->ring(0).head = ~uint64_t{0};
-  StatsReader::Cursor cursor{{5, 7, 9}};
+  StatsReader::Cursor cursor{{5, 7, 9}, {}};
   uint64_t dropped = 0;
   EXPECT_EQ(reader->ReadTrace(&cursor, 100'000, &dropped).size(), 0u);
   EXPECT_EQ(dropped, ~uint64_t{0} - 5);
