@@ -1,18 +1,22 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Boots Debian's kernel to the first line of init on one vCPU, by Trapline and by QEMU's TCG side by side, and prints both
-# times and their ratio. Usage: boot.sh [RUNS]; needs qemu-system-x86, a release build and build/guest.
+# times and their ratio. Usage: boot.sh [RUNS]; BUILD is the build directory (build/release). Needs qemu-system-x86 and
+# build/guest (deploy/debian-guest.sh).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 runs=${1:-5}
-bin=build/release/bin
+bin=${BUILD:-build/release}/bin
 kernel=build/guest/vmlinuz initrd=build/guest/initramfs.cpio.gz append='console=ttyS0 trapline.poweroff'
 scratch=$(mktemp -d)
 export TRAPLINE_HOST=unix://$scratch/d.sock
 "$bin/traplined" --listen "$TRAPLINE_HOST" --run-dir "$scratch/run" --state-dir "$scratch/state" 2>/dev/null &
 daemon=$!
-trap 'kill $daemon; wait $daemon || true; rm -rf "$scratch"' EXIT
-until "$bin/trapline" host >/dev/null 2>&1; do sleep 0.05; done
+trap 'kill $daemon 2>/dev/null; wait $daemon || true; rm -rf "$scratch"' EXIT
+until "$bin/trapline" host >/dev/null 2>&1; do
+  kill -0 "$daemon" 2>/dev/null || { echo "$0: traplined does not run; is it built?" >&2; exit 1; }
+  sleep 0.05
+done
 
 # Seconds until a command's output has the first line of init; the command is ended then.
 until_init() {

@@ -10,8 +10,11 @@ scratch=$(mktemp -d)
 export TRAPLINE_HOST=unix://$scratch/d.sock PATH=$build/bin:$PATH
 traplined --listen "$TRAPLINE_HOST" --run-dir "$scratch/run" --state-dir "$scratch/state" 2>/dev/null &
 daemon=$!
-trap 'kill $daemon; wait $daemon || true; rm -rf "$scratch"' EXIT
-until trapline host >/dev/null 2>&1; do sleep 0.05; done
+trap 'kill $daemon 2>/dev/null; wait $daemon || true; rm -rf "$scratch"' EXIT
+until trapline host >/dev/null 2>&1; do
+  kill -0 "$daemon" 2>/dev/null || { echo "$0: traplined does not run; is it built?" >&2; exit 1; }
+  sleep 0.05
+done
 median() { tr ' ' '\n' | grep -v '^$' | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 
 # Cycles per call; "traced" as the second argument has a client read, which waits until it listens.
