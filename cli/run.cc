@@ -131,7 +131,6 @@ void AddRunCommand(Commands& commands) {
            "trapline run vmlinuz --initrd initramfs.gz --append 'console=ttyS0' --vcpus 4 --memory "
            "512M\n"
            "trapline run guests/hello.elf; echo \"the guest's exit status: $?\"\n"
-           "echo poweroff | trapline run vmlinuz --initrd initramfs.gz --append 'console=ttyS0'\n"
            "trapline run vmlinuz --initrd initramfs.gz --detach --name debian\n"
            "On a terminal Ctrl-] d detaches and Ctrl-] q stops the VM; every other key goes to the "
            "guest.\n"

@@ -32,6 +32,7 @@ void AcpiPm::Reset() {
 }
 
 void AcpiPm::Drive() {
+  absl::MutexLock order(&line_mutex_);
   bool high;
   {
     absl::MutexLock lock(&mutex_);

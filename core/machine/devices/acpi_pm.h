@@ -33,6 +33,8 @@ class AcpiPm {
   base::VmClock& clock_;
   const std::function<void(bool)> set_sci_;
   const std::function<void()> on_power_off_;
+  // Orders changes of the line; taken before mutex_.
+  absl::Mutex line_mutex_;
   absl::Mutex mutex_;
   uint16_t status_ ABSL_GUARDED_BY(mutex_) = 0, enable_ ABSL_GUARDED_BY(mutex_) = 0;
   uint16_t control_ ABSL_GUARDED_BY(mutex_) = 1;

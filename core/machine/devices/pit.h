@@ -32,13 +32,19 @@ class Pit {
     bool bcd = false, gate = true, write_high = false, read_high = false;
     bool latched = false, status_latched = false, loaded = false;
     uint8_t low_byte = 0, status = 0;
-    uint16_t reload = 0, latch = 0;
-    uint64_t start = 0;  // guest tick at which it was loaded
+    uint16_t reload = 0, next_reload = 0, latch = 0;
+    bool has_next = false;   // a count that the period to come will have
+    bool triggered = false;  // modes 1 and 5: the gate has risen since the count was written
+    uint8_t written = 0;     // the mode as in the control word
+    uint64_t start = 0;      // guest tick at which it was loaded
+    uint64_t held = 0;       // ticks that it had run when the gate closed
   };
   static constexpr unsigned kChannels = 3;
 
   uint64_t Period(const Channel& channel) const;
   uint64_t Elapsed(const Channel& channel) const;
+  bool Counting(const Channel& channel) const;
+  void Settle(Channel& channel);
   uint16_t Count(const Channel& channel) const;
   bool Output(const Channel& channel) const;
   void Load(unsigned index, uint16_t value) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

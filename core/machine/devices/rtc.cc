@@ -9,7 +9,7 @@ namespace {
 
 constexpr uint8_t kSeconds = 0, kMinutes = 2, kHours = 4, kWeekday = 6, kDay = 7, kMonth = 8,
                   kYear = 9, kA = 0x0a, kB = 0x0b, kC = 0x0c, kD = 0x0d, kCentury = 0x32;
-constexpr uint8_t kAValue = 0x26, kB24Hour = 2, kBBinary = 4, kDValid = 0x80;
+constexpr uint8_t kAValue = 0x26, kAfternoon = 0x80, kB24Hour = 2, kBBinary = 4, kDValid = 0x80;
 
 }  // namespace
 
@@ -40,6 +40,7 @@ uint8_t Rtc::ReadRegisterLocked() const {
   tm utc;
   gmtime_r(&now, &utc);
   int value;
+  uint8_t flag = 0;
   switch (index_) {
     case kSeconds:
       value = utc.tm_sec;
@@ -49,6 +50,10 @@ uint8_t Rtc::ReadRegisterLocked() const {
       break;
     case kHours:
       value = utc.tm_hour;
+      if (!(memory_[kB] & kB24Hour)) {
+        if (value >= 12) flag = kAfternoon;
+        value = value % 12 == 0 ? 12 : value % 12;
+      }
       break;
     case kWeekday:
       value = utc.tm_wday + 1;
@@ -74,7 +79,8 @@ uint8_t Rtc::ReadRegisterLocked() const {
     default:
       return memory_[index_];
   }
-  return static_cast<uint8_t>(memory_[kB] & kBBinary ? value : value / 10 << 4 | value % 10);
+  return static_cast<uint8_t>(flag |
+                              (memory_[kB] & kBBinary ? value : value / 10 << 4 | value % 10));
 }
 
 }  // namespace trapline::machine

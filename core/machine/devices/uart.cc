@@ -8,12 +8,15 @@
 namespace trapline::machine {
 namespace {
 
-constexpr uint8_t kIerReceive = 1, kIerTransmit = 2;
-constexpr uint8_t kIirNone = 1, kIirTransmit = 2, kIirReceive = 4, kIirFifo = 0xc0;
+constexpr uint8_t kIerReceive = 1, kIerTransmit = 2, kIerModem = 8;
+constexpr uint8_t kIirNone = 1, kIirTransmit = 2, kIirReceive = 4, kIirTimeout = 0xc, kIirModem = 0,
+                  kIirFifo = 0xc0;
 constexpr uint8_t kLcrDivisor = 0x80;
 constexpr uint8_t kMcrLoop = 0x10;
 constexpr uint8_t kLsrReady = 1, kLsrEmpty = 0x60;
 constexpr uint8_t kMsrConnected = 0xb0;  // CTS, DSR, DCD
+constexpr uint8_t kMsrRing = 0x40;
+constexpr size_t kFifo = 16, kTriggers[] = {1, 4, 8, 14};  // bytes
 constexpr uint8_t kFcrEnable = 1, kFcrClearReceive = 2;
 
 }  // namespace
@@ -28,14 +31,34 @@ void Uart::Reset() {
     ier_ = lcr_ = mcr_ = scratch_ = 0;
     divisor_ = 1;
     fifo_ = thr_interrupt_ = false;
+    trigger_ = 1;
+    modem_delta_ = 0;
   }
   DriveLine();
 }
 
 uint8_t Uart::InterruptIdLocked() const {
-  if ((ier_ & kIerReceive) && !input_.empty()) return kIirReceive;
+  if ((ier_ & kIerReceive) && !input_.empty()) {
+    // Too little for the trigger waits four characters' time, which is none
+    // here.
+    return fifo_ && input_.size() < trigger_ ? kIirTimeout : kIirReceive;
+  }
   if ((ier_ & kIerTransmit) && thr_interrupt_) return kIirTransmit;
+  if ((ier_ & kIerModem) && modem_delta_) return kIirModem;
   return kIirNone;
+}
+
+uint8_t Uart::ModemInputsLocked() const {
+  if (!(mcr_ & kMcrLoop)) return kMsrConnected;
+  // Loopback: DTR RTS OUT1 OUT2 come back as DSR CTS RI DCD.
+  return static_cast<uint8_t>((mcr_ & 2) << 3 | (mcr_ & 1) << 5 | (mcr_ & 4) << 4 |
+                              (mcr_ & 8) << 4);
+}
+
+// What is queued behind the FIFO is still on its way.
+void Uart::ClearFifoLocked() {
+  size_t held = std::min(input_.size(), kFifo);
+  input_.erase(input_.begin(), input_.begin() + static_cast<ptrdiff_t>(held));
 }
 
 void Uart::DriveLine() {
@@ -84,12 +107,7 @@ uint8_t Uart::ReadLocked(unsigned offset) {
     case 5:
       return kLsrEmpty | (input_.empty() ? 0 : kLsrReady);
     case 6:
-      if (mcr_ & kMcrLoop) {
-        // Loopback: DTR RTS OUT1 OUT2 come back as DSR CTS RI DCD.
-        return static_cast<uint8_t>((mcr_ & 2) << 3 | (mcr_ & 1) << 5 | (mcr_ & 4) << 4 |
-                                    (mcr_ & 8) << 4);
-      }
-      return kMsrConnected;
+      return ModemInputsLocked() | std::exchange(modem_delta_, 0);
     default:
       return scratch_;
   }
@@ -129,15 +147,26 @@ void Uart::WriteLocked(unsigned offset, uint8_t value, std::string* output) {
       ier_ = value & 0xf;
       return;
     case 2:
+      // Changing the mode clears the FIFOs; the other bits count only beside the
+      // first.
+      if (fifo_ != static_cast<bool>(value & kFcrEnable)) ClearFifoLocked();
       fifo_ = value & kFcrEnable;
-      if (value & kFcrClearReceive) input_.clear();
+      if (!fifo_) return;
+      if (value & kFcrClearReceive) ClearFifoLocked();
+      trigger_ = kTriggers[value >> 6];
       return;
     case 3:
       lcr_ = value;
       return;
-    case 4:
+    case 4: {
+      uint8_t before = ModemInputsLocked();
       mcr_ = value & 0x1f;
+      uint8_t after = ModemInputsLocked();
+      // The ring indicator tells of its end only.
+      uint8_t changed = ((before ^ after) & ~kMsrRing) | (before & ~after & kMsrRing);
+      modem_delta_ |= changed >> 4;
       return;
+    }
     case 7:
       scratch_ = value;
       return;

@@ -32,6 +32,8 @@ class Uart {
   void WriteLocked(unsigned offset, uint8_t value, std::string* output)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint8_t InterruptIdLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  uint8_t ModemInputsLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ClearFifoLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DriveLine();
 
   const std::function<void(bool)> set_line_;
@@ -45,6 +47,8 @@ class Uart {
                mcr_ ABSL_GUARDED_BY(mutex_) = 0, scratch_ ABSL_GUARDED_BY(mutex_) = 0;
   uint16_t divisor_ ABSL_GUARDED_BY(mutex_) = 1;
   bool fifo_ ABSL_GUARDED_BY(mutex_) = false;
+  size_t trigger_ ABSL_GUARDED_BY(mutex_) = 1;       // of the receiver, in bytes
+  uint8_t modem_delta_ ABSL_GUARDED_BY(mutex_) = 0;  // modem inputs that changed
   bool thr_interrupt_ ABSL_GUARDED_BY(mutex_) =
       false;  // the transmitter became empty and nobody knows yet
 };

@@ -20,7 +20,8 @@ constexpr uint32_t kMsrBase = 0x800, kMsrEnd = 0x900, kMsrApicBase = 0x1b, kMsrT
 constexpr uint32_t kVersionValue =
     0x14 | 5 << 16;  // integrated, six entries in the local vector table
 constexpr uint32_t kMasked = 1 << 16;
-constexpr uint32_t kEsrReceiveIllegal = 1 << 6, kEsrSendIllegal = 1 << 5;
+constexpr uint32_t kEsrReceiveIllegal = 1 << 6, kEsrSendIllegal = 1 << 5,
+                   kEsrIllegalRegister = 1 << 7;
 // The timer counts at 1 GHz of guest time, divided by the divide register.
 constexpr uint64_t kNsPerCount = 1;
 constexpr unsigned kOneShot = 0, kPeriodic = 1, kDeadline = 2;
@@ -152,7 +153,7 @@ void LocalApic::Accept(const InterruptMessage& message) {
   }
   if (!SoftwareEnabled() || !HardwareEnabled()) return;
   if (message.vector < 16) {
-    pending_esr_ |= kEsrReceiveIllegal;
+    Fail(kEsrReceiveIllegal);
     return;
   }
   uint32_t bit = 1u << (message.vector % 32);
@@ -164,6 +165,26 @@ void LocalApic::Accept(const InterruptMessage& message) {
   }
   irr_[message.vector / 32].fetch_or(bit);
   host_.on_attention();
+}
+
+void LocalApic::Fail(uint32_t error) {
+  if (pending_esr_.fetch_or(error) & error) return;  // told already
+  uint32_t entry = lvt_[kError];
+  if (!(entry & kMasked) && (entry & 0xf0)) {
+    Accept({.destination = id_, .vector = static_cast<uint8_t>(entry)});
+  }
+}
+
+// Only of the page: an MSR that does not exist is #GP.
+void LocalApic::FailRegister() {
+  if (!(base_ & kExtended)) Fail(kEsrIllegalRegister);
+}
+
+void LocalApic::OnLint0() {
+  uint32_t entry = lvt_[kLint0];
+  auto mode = static_cast<DeliveryMode>((entry >> 8) & 7);
+  if ((entry & kMasked) || (mode != DeliveryMode::kFixed && mode != DeliveryMode::kNmi)) return;
+  Accept({.destination = id_, .mode = mode, .vector = static_cast<uint8_t>(entry)});
 }
 
 bool LocalApic::Matches(const InterruptMessage& message) const {
@@ -269,6 +290,7 @@ bool LocalApic::WriteMsr(uint32_t index, uint64_t value) {
   }
   if (index < kMsrBase || index >= kMsrEnd || !(base_ & kExtended)) return false;
   uint32_t number = index - kMsrBase;
+  if (ReservedBits(number, value)) return false;
   if (number == kIcrLow) {
     icr_ = value & ~uint64_t{1u << 12};
     SendCommand(icr_);
@@ -293,10 +315,24 @@ bool LocalApic::WriteMsr(uint32_t index, uint64_t value) {
       break;
     case kSelfIpi:
       if (value > 0xff) return false;
+      if (value < 16) Fail(kEsrSendIllegal);
       Accept({.destination = id_, .vector = static_cast<uint8_t>(value)});
       return true;
   }
   return WriteRegister(number, value);
+}
+
+// Bits that WRMSR must not set in x2APIC mode (volume 3, table 10-6).
+bool LocalApic::ReservedBits(uint32_t number, uint64_t value) const {
+  constexpr uint32_t kDeliveryStatus = 1 << 12, kRemoteIrr = 1 << 14;
+  if (number == kIcrLow) return value & 0xfff32000;
+  if (number == kSvr) return value & ~uint64_t{0x3ff};
+  if (number == kDivide) return value & ~uint64_t{0xb};
+  if (number < kLvtTimer || number > kLvtError) return false;
+  unsigned entry = number - kLvtTimer;
+  uint32_t known = kLvtWritable[entry] | kDeliveryStatus;
+  if (entry == kLint0 || entry == kLint1) known |= kRemoteIrr;
+  return value & ~uint64_t{known};
 }
 
 uint32_t LocalApic::ReadRegister(uint32_t index) {
@@ -305,6 +341,8 @@ uint32_t LocalApic::ReadRegister(uint32_t index) {
   if (index >= kIrr && index < kIrr + 8) return irr_[index - kIrr];
   if (index >= kLvtTimer && index <= kLvtError) return lvt_[index - kLvtTimer];
   switch (index) {
+    case kEoi:
+      return 0;
     case kId:
       return base_ & kExtended ? id_ : xapic_id_.load();
     case kVersion:
@@ -334,6 +372,7 @@ uint32_t LocalApic::ReadRegister(uint32_t index) {
     case kDivide:
       return divide_;
     default:
+      FailRegister();
       return 0;
   }
 }
@@ -384,7 +423,13 @@ bool LocalApic::WriteRegister(uint32_t index, uint64_t wide) {
     case kDivide:
       divide_ = value & 0xb;
       return true;
+    case kVersion:
+    case kApr:
+    case kPpr:
+    case kCurrentCount:
+      return !(base_ & kExtended);  // read-only
     default:
+      if (index < kIsr || index >= kIrr + 8) FailRegister();
       return !(base_ & kExtended);
   }
 }
@@ -402,7 +447,7 @@ void LocalApic::SendCommand(uint64_t command) {
     return;  // INIT level de-assert does nothing
   if ((message.mode == DeliveryMode::kFixed || message.mode == DeliveryMode::kLowestPriority) &&
       message.vector < 16) {
-    pending_esr_ |= kEsrSendIllegal;
+    Fail(kEsrSendIllegal);
     return;
   }
   host_.send(id_, message, static_cast<int>((command >> 18) & 3));

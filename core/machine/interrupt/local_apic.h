@@ -79,6 +79,12 @@ class LocalApic {
   // --- From any thread ---
   // Delivers a fixed, lowest-priority or NMI message to this APIC.
   void Accept(const InterruptMessage& message);
+  // The input LINT0 rose.
+  void OnLint0();
+  // False: messages between APICs do not reach it at all.
+  bool HardwareEnabled() const { return base_ & kEnable; }
+  // True if it accepts fixed and lowest-priority messages.
+  bool TakesFixed() const { return HardwareEnabled() && SoftwareEnabled(); }
   // True if the message's destination names this APIC.
   bool Matches(const InterruptMessage& message) const;
   // For lowest-priority arbitration.
@@ -95,7 +101,10 @@ class LocalApic {
   uint32_t ReadRegister(uint32_t index);
   bool WriteRegister(uint32_t index, uint64_t value);
   bool SoftwareEnabled() const { return svr_.load(std::memory_order_relaxed) & (1 << 8); }
-  bool HardwareEnabled() const { return base_ & kEnable; }
+  // Notes an error, and interrupts by the error entry.
+  void Fail(uint32_t error);
+  void FailRegister();
+  bool ReservedBits(uint32_t number, uint64_t value) const;
   void ResetRegisters();
   void EndOfInterrupt();
   void SendCommand(uint64_t command);

@@ -21,11 +21,11 @@ int Pic::RequestLocked(const Chip& chip, bool master) const {
   for (unsigned i = 0; i < 8; ++i) {
     unsigned line = (chip.priority + i) & 7;
     uint8_t bit = static_cast<uint8_t>(1 << line);
-    if (asking & bit) return static_cast<int>(line);
     bool holds = chip.isr & bit;
     if (chip.special_mask && (chip.imr & bit)) holds = false;
     if (master && chip.fully_nested && line == kCascade) holds = false;
-    if (holds) return -1;
+    if (holds) return -1;  // its own line too, until it is ended
+    if (asking & bit) return static_cast<int>(line);
   }
   return -1;
 }
@@ -122,7 +122,7 @@ void Pic::Write(bool slave, unsigned offset, uint8_t value) {
         break;
       case 1:
         chip.base = value & 0xf8;
-        chip.init_step = 2;
+        chip.init_step = chip.single ? (chip.needs_icw4 ? 3 : 0) : 2;
         break;
       case 2:
         chip.init_step = chip.needs_icw4 ? 3 : 0;
@@ -146,6 +146,7 @@ void Pic::CommandLocked(Chip& chip, uint8_t value) {
     chip.imr = 0;
     chip.init_step = 1;
     chip.needs_icw4 = value & 1;
+    chip.single = value & 2;
     return;
   }
   if (value & 0x08) {  // OCW3
@@ -159,10 +160,13 @@ void Pic::CommandLocked(Chip& chip, uint8_t value) {
   unsigned line = value & 7;
   if (end) {
     if (!specific) {
+      // What special mask mode has masked is not ended by this.
+      uint8_t ending = chip.isr & (chip.special_mask ? ~chip.imr : 0xff);
       for (unsigned i = 0; i < 8; ++i) {
         line = (chip.priority + i) & 7;
-        if (chip.isr & (1 << line)) break;
+        if (ending & (1 << line)) break;
       }
+      if (!ending) return;
     }
     chip.isr &= ~(1 << line);
     if (rotate) chip.priority = (line + 1) & 7;
@@ -181,7 +185,10 @@ uint8_t Pic::ReadElcr(bool slave) {
 void Pic::WriteElcr(bool slave, uint8_t value) {
   absl::MutexLock lock(&mutex_);
   // The timer, the keyboard, the cascade and the clock are edge-triggered for good.
-  chips_[slave].level = value & (slave ? 0xde : 0xf8);
+  Chip& chip = chips_[slave];
+  chip.level = value & (slave ? 0xde : 0xf8);
+  chip.irr |= chip.lines & chip.level;
+  UpdateLocked();
 }
 
 }  // namespace trapline::machine

@@ -33,7 +33,8 @@ class Pic {
     uint8_t irr = 0, isr = 0, imr = 0xff, level = 0, lines = 0;
     uint8_t base = 0, priority = 0;
     unsigned init_step = 0;
-    bool needs_icw4 = false, auto_eoi = false, read_isr = false, special_mask = false, poll = false;
+    bool needs_icw4 = false, single = false, auto_eoi = false, read_isr = false,
+         special_mask = false, poll = false;
     bool rotate_auto = false, fully_nested = false;
   };
   static constexpr unsigned kCascade = 2;

@@ -31,7 +31,7 @@ Platform::Platform(uint32_t vcpus, base::VmClock& clock, PlatformObserver observ
     : clock_(clock),
       observer_(std::move(observer)),
       timers_(clock),
-      pic_([this] { observer_.on_attention(0); }),
+      pic_([this] { OnPicOutput(); }),
       io_apic_([this](const InterruptMessage& message) { Deliver(message); }),
       pit_(clock, timers_, [this](bool high) { SetLine(layout::kTimerLine, high); }),
       uart_([this](bool high) { SetLine(layout::kCom1Line, high); },
@@ -53,7 +53,8 @@ Platform::Platform(uint32_t vcpus, base::VmClock& clock, PlatformObserver observ
   Reset();
 }
 
-Platform::~Platform() = default;
+// The devices go before the queue does, and its thread must not call them then.
+Platform::~Platform() { timers_.Stop(); }
 
 void Platform::Reset() {
   for (auto& apic : apics_) apic->Reset();
@@ -83,6 +84,12 @@ void Platform::LeaveFirmwareState() {
   apics_[0]->WritePage(kApicLint1, kNmiUnmasked);
 }
 
+// LINT0 of the boot processor is the PICs' output.
+void Platform::OnPicOutput() {
+  apics_[0]->OnLint0();
+  observer_.on_attention(0);
+}
+
 void Platform::SetLine(uint8_t line, bool high) {
   pic_.SetLine(line, high);
   io_apic_.SetPin(line == layout::kTimerLine ? layout::kTimerIoApicPin : line, high);
@@ -91,6 +98,7 @@ void Platform::SetLine(uint8_t line, bool high) {
 // ---- Interrupt messages ----
 
 void Platform::DeliverTo(uint32_t vcpu, const InterruptMessage& message) {
+  if (!apics_[vcpu]->HardwareEnabled()) return;
   switch (message.mode) {
     case DeliveryMode::kInit:
       observer_.on_init(vcpu);
@@ -117,6 +125,8 @@ void Platform::Deliver(const InterruptMessage& message) {
     if (!apic->Matches(message)) continue;
     if (message.mode != DeliveryMode::kLowestPriority) {
       DeliverTo(apic->id(), message);
+    } else if (!apic->TakesFixed()) {
+      continue;  // arbitration is among those that would accept it
     } else if (!lowest || apic->ProcessorPriority() < lowest->ProcessorPriority()) {
       lowest = apic.get();
     }
@@ -156,8 +166,10 @@ std::optional<uint8_t> Platform::AcknowledgeInterrupt(uint32_t vcpu) {
 // ---- Ports ----
 
 uint32_t Platform::ReadPort(uint32_t, uint16_t port, unsigned size) {
-  if (In(port, layout::kPm1Event, layout::kPmPorts))
+  if (In(port, layout::kPm1Event, layout::kPmPorts) &&
+      In(port + size - 1, layout::kPm1Event, layout::kPmPorts)) {
     return pm_.Read(port - layout::kPm1Event, size);
+  }
   uint32_t value = 0;
   for (unsigned i = 0; i < size; ++i) {
     value |= static_cast<uint32_t>(ReadPortByte(static_cast<uint16_t>(port + i))) << (8 * i);
@@ -196,6 +208,8 @@ uint8_t Platform::ReadPortByte(uint16_t port) {
     return pic_.Read(true, port - layout::kPicSlave);
   if (In(port, layout::kPit, layout::kPitPorts)) return pit_.Read(port - layout::kPit);
   if (In(port, layout::kRtc, layout::kRtcPorts)) return rtc_.Read(port - layout::kRtc);
+  if (In(port, layout::kPm1Event, layout::kPmPorts))
+    return static_cast<uint8_t>(pm_.Read(port - layout::kPm1Event, 1));
   if (In(port, layout::kTestRegister, layout::kTestRegisterPorts))
     return test_device_.ReadRegister(port - layout::kTestRegister);
   switch (port) {

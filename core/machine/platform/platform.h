@@ -2,8 +2,9 @@
 // The board: a PC without PCI, made of the devices, buses and interrupt controllers of
 // core/machine.
 //
-// Lock order: a device's own lock, then the PIC's or the I/O APIC's. No lock is held while an
-// observer's function is called, but for on_attention, which must not come back here.
+// Lock order: a device's own lock, then the PIC's or the I/O APIC's. on_attention, on_init and
+// on_startup may be called with such a lock held and must not come back here; the others are called
+// with none.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +32,7 @@ namespace trapline::machine {
 
 // What the board tells the VM. Called from vCPU threads and the timer thread.
 struct PlatformObserver {
-  std::function<void(uint32_t vcpu)>
-      on_attention;  // an interrupt or NMI waits for it; cheap, any lock may be held
+  std::function<void(uint32_t vcpu)> on_attention;  // an interrupt or NMI waits for it; cheap
   std::function<void(uint32_t vcpu)> on_init;
   std::function<void(uint32_t vcpu, uint8_t vector)> on_startup;
   std::function<void(std::string_view by)> on_reset;  // the guest asks for a reset; by what
@@ -89,6 +89,7 @@ class Platform {
 
  private:
   void LeaveFirmwareState();
+  void OnPicOutput();
   void SetLine(uint8_t line, bool high);
   void Deliver(const InterruptMessage& message);
   void Send(uint32_t sender, const InterruptMessage& message, int shorthand);

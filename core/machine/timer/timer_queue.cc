@@ -10,13 +10,15 @@ namespace trapline::machine {
 
 TimerQueue::TimerQueue(base::VmClock& clock) : clock_(clock), thread_([this] { Main(); }) {}
 
-TimerQueue::~TimerQueue() {
+TimerQueue::~TimerQueue() { Stop(); }
+
+void TimerQueue::Stop() {
   {
     absl::MutexLock lock(&mutex_);
     ending_ = true;
     changed_.Signal();
   }
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 TimerQueue::Id TimerQueue::Add(std::function<void()> fire) {

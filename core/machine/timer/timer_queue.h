@@ -34,6 +34,8 @@ class TimerQueue {
   void Disarm(Id id);
   // Looks at the clock again, since it was started or stopped.
   void Rearm();
+  // No timer fires from here on, and none is being served. Idempotent.
+  void Stop();
 
  private:
   struct Timer {
