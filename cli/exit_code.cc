@@ -9,6 +9,7 @@ ExitCode ExitCodeFor(const absl::Status& status) {
     case absl::StatusCode::kOk:
       return kOk;
     case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kOutOfRange:
       return kUsage;
     case absl::StatusCode::kNotFound:
       return kNotFound;

@@ -11,6 +11,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "cli/terminal.h"
+#include "grpc/grpc.h"
 
 namespace trapline::cli {
 namespace {
@@ -42,6 +43,8 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Open(const SessionOptions& opt
 
 Session::Session(Address address, absl::Time deadline, Output output, Interrupts& interrupts)
     : address_(std::move(address)), deadline_(deadline), output_(output), interrupts_(interrupts) {
+  // Never undone: taking gRPC 1.51 down can wait ten seconds for a poller of its own.
+  grpc_init();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // the daemon is on this machine

@@ -147,7 +147,8 @@ void AddTraceCommand(Commands& commands) {
   app.add_flag("--failed", flags->failed, "Only those that returned an error");
   app.add_option("--sample", flags->sample, "One in N of those that match")
       ->type_name("N")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::Range(uint32_t{1}, UINT32_MAX).description(""));
   app.add_option("-n,--count", flags->count, "End after N hypercalls")->type_name("N");
   app.add_flag("-t,--times", flags->times, "Begin each line with the guest's time");
 }

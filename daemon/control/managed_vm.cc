@@ -287,6 +287,15 @@ bool ManagedVm::AwaitState(uint32_t states, absl::Duration timeout) {
   return mutex_.AwaitWithTimeout(absl::Condition(&reached), timeout);
 }
 
+void ManagedVm::Symbolize() {
+  std::shared_ptr<WorkerProcess> worker;
+  if (!Worker(&worker).ok()) return;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  google::protobuf::Empty nothing;
+  worker->stub().Symbolize(&context, {}, &nothing);
+}
+
 grpc::Status ManagedVm::SetTracing(bool on) {
   std::shared_ptr<WorkerProcess> worker;
   {

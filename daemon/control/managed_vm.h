@@ -40,6 +40,9 @@ class ManagedVm {
   std::string id() const { return id_; }
   ConsoleLog& console() { return console_; }
   std::string stats_path() const { return StatsPath(options_.directory); }
+  // Symbols are looked up when somebody looks: has the worker put those of new sites into the stats
+  // file. Without a worker there are those of the last time.
+  void Symbolize();
   // Waits up to timeout for a state for which the bit (1 << state) of states is set.
   bool AwaitState(uint32_t states, absl::Duration timeout);
   // Counts those who want hypercalls traced: tracing is on while there are any. An error, such as

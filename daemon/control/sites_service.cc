@@ -37,14 +37,7 @@ grpc::Status ParseName(const std::string& name, bool vm_alone, SiteName* parsed)
 }
 
 grpc::Status OpenStats(ManagedVm& vm, std::unique_ptr<hypercall::StatsReader>* reader) {
-  // Symbols are looked up when somebody looks; without a worker there are those of the last time.
-  std::shared_ptr<WorkerProcess> worker;
-  if (vm.Worker(&worker).ok()) {
-    grpc::ClientContext call;
-    call.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
-    google::protobuf::Empty nothing;
-    worker->stub().Symbolize(&call, {}, &nothing);
-  }
+  vm.Symbolize();
   auto opened = hypercall::StatsReader::Open(vm.stats_path());
   if (!opened.ok()) return FromCore(opened.status());
   *reader = *std::move(opened);

@@ -4,6 +4,8 @@
 #include <unordered_map>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "core/hypercall/stats_reader.h"
 #include "daemon/common/convert.h"
 #include "daemon/common/errors.h"
@@ -31,6 +33,45 @@ bool Matches(const v1::TraceFilter& filter, const v1::TraceRecord& record, uint6
          record.cycles() >= filter.min_cycles() && (!filter.failed() || failed);
 }
 
+// Addresses and symbols of the sites that a stream has met. A guest may have no symbols yet, so
+// those that are missing are looked up again from time to time.
+class KnownSites {
+ public:
+  struct Site {
+    uint64_t gpa = 0;
+    std::string symbol;
+  };
+
+  KnownSites(ManagedVm& vm, const hypercall::StatsReader& reader) : vm_(vm), reader_(reader) {}
+
+  const Site& Get(uint32_t index) {
+    auto [site, added] = sites_.try_emplace(index);
+    if (added) Read(index, &site->second);
+    if (site->second.symbol.empty() && absl::Now() >= next_search_) Search();
+    return site->second;
+  }
+
+ private:
+  static constexpr absl::Duration kBetweenSearches = absl::Seconds(1);
+
+  void Read(uint32_t index, Site* site) {
+    auto view = reader_.Site(index);
+    if (view.ok()) *site = {view->gpa, view->symbol};
+  }
+  void Search() {
+    vm_.Symbolize();
+    next_search_ = absl::Now() + kBetweenSearches;
+    for (auto& [index, site] : sites_) {
+      if (site.symbol.empty()) Read(index, &site);
+    }
+  }
+
+  ManagedVm& vm_;
+  const hypercall::StatsReader& reader_;
+  absl::Time next_search_ = absl::InfinitePast();
+  std::unordered_map<uint32_t, Site> sites_;
+};
+
 }  // namespace
 
 grpc::Status TracesService::StreamHypercalls(
@@ -46,25 +87,17 @@ grpc::Status TracesService::StreamHypercalls(
   auto remove = absl::MakeCleanup([&] { vm->RemoveTracer(); });
   writer->SendInitialMetadata();
 
-  struct Known {
-    uint64_t gpa = 0;
-    std::string symbol;
-  };
-  std::unordered_map<uint32_t, Known> sites;
+  KnownSites sites(*vm, reader);
   uint64_t dropped = 0, told = 0, matched = 0;
   uint32_t sample = std::max(request->sample(), 1u);
   for (bool last = false;;) {
     std::vector<hypercall::TraceEvent> events = reader.ReadTrace(&cursor, kBatch, &dropped);
     v1::StreamHypercallsResponse response;
     for (hypercall::TraceEvent& event : events) {
-      auto [known, added] = sites.try_emplace(event.site);
-      if (added) {
-        auto site = reader.Site(event.site);
-        if (site.ok()) known->second = {site->gpa, site->symbol};
-      }
-      event.gpa = known->second.gpa;
+      const KnownSites::Site& site = sites.Get(event.site);
+      event.gpa = site.gpa;
       v1::TraceRecord record = ToProto(vm->id(), event, reader.start_realtime_ns());
-      record.set_symbol(known->second.symbol);
+      record.set_symbol(site.symbol);
       if (!Matches(request->filter(), record, event.gpa) || matched++ % sample != 0) continue;
       *response.add_records() = std::move(record);
     }

@@ -8,7 +8,7 @@
 #include "google/protobuf/struct.pb.h"
 #include "google/protobuf/util/json_util.h"
 #include "gtest/gtest.h"
-#include "tests/cli/process.h"
+#include "tests/cli/with_daemon.h"
 #include "trapline/v1/sites.pb.h"
 #include "trapline/v1/vms.pb.h"
 
@@ -22,20 +22,6 @@ using ::testing::Not;
 
 // The guests' debug-exit status for "all is well": (value << 1) | 1 with the value 0x10.
 constexpr int kGuestIsWell = 33;
-
-class WithDaemon : public ::testing::Test {
- protected:
-  // A VM that stays: created, and perhaps started.
-  void Create(const std::string& name, const std::string& guest,
-              std::vector<std::string> flags = {}) {
-    flags.insert(flags.begin(),
-                 {"vm", "create", name, "--kernel", Guest(guest), "--memory", "64M"});
-    const Result result = daemon_.Run(flags);
-    ASSERT_EQ(result.code, 0) << result.err;
-  }
-
-  Daemon daemon_;
-};
 
 TEST_F(WithDaemon, HostSaysWhatItCanDo) {
   const Result table = daemon_.Run({"host"});
