@@ -17,23 +17,33 @@ namespace {
 constexpr absl::Duration kMinInterval = absl::Milliseconds(100),
                          kDefaultInterval = absl::Seconds(1);
 
-// vms/{vm}/sites/{gpa}, or vms/{vm} alone where that is allowed.
-struct SiteName {
-  std::string vm;
+// What a name means: vms/{vm}/sites/{gpa}, or vms/{vm} alone where that is allowed.
+struct Target {
+  std::string vm_name;
   std::optional<uint64_t> gpa;
+  std::shared_ptr<ManagedVm> vm;
 };
-grpc::Status ParseName(const std::string& name, bool vm_alone, SiteName* parsed) {
+enum class Names { kSites, kSitesAndVms };
+grpc::Status FindTarget(Registry& registry, const std::string& name, Names names, Target* target) {
   std::vector<std::string> parts = absl::StrSplit(name, '/');
   uint64_t gpa = 0;
   bool site = parts.size() == 4 && parts[0] == "vms" && parts[2] == "sites" &&
               absl::SimpleHexAtoi(parts[3], &gpa);
-  bool vm = vm_alone && parts.size() == 2 && parts[0] == "vms";
-  if (!site && !vm)
-    return InvalidField("name", vm_alone ? "must be vms/{vm} or vms/{vm}/sites/{gpa}"
-                                         : "must be vms/{vm}/sites/{gpa}");
-  parsed->vm = "vms/" + parts[1];
-  if (site) parsed->gpa = gpa;
-  return grpc::Status::OK;
+  bool vm = names == Names::kSitesAndVms && parts.size() == 2 && parts[0] == "vms";
+  if (!site && !vm) {
+    return InvalidField("name", names == Names::kSites
+                                    ? "must be vms/{vm}/sites/{gpa}"
+                                    : "must be vms/{vm} or vms/{vm}/sites/{gpa}");
+  }
+  target->vm_name = "vms/" + parts[1];
+  if (site) target->gpa = gpa;
+  return registry.Find(target->vm_name, "name", &target->vm);
+}
+// The same where it takes the VM's worker.
+grpc::Status FindTarget(Registry& registry, const std::string& name, Names names, Target* target,
+                        std::shared_ptr<WorkerProcess>* worker) {
+  if (auto status = FindTarget(registry, name, names, target); !status.ok()) return status;
+  return target->vm->Worker(worker);
 }
 
 grpc::Status OpenStats(ManagedVm& vm, std::unique_ptr<hypercall::StatsReader>* reader) {
@@ -124,11 +134,10 @@ grpc::Status SitesService::ListSites(grpc::ServerContext*, const v1::ListSitesRe
 
 grpc::Status SitesService::GetSite(grpc::ServerContext*, const v1::GetSiteRequest* request,
                                    v1::Site* response) {
-  SiteName name;
-  std::shared_ptr<ManagedVm> vm;
-  if (auto status = ParseName(request->name(), false, &name); !status.ok()) return status;
-  if (auto status = registry_.Find(name.vm, "name", &vm); !status.ok()) return status;
-  return FindSite(*vm, *name.gpa, response);
+  Target target;
+  if (auto status = FindTarget(registry_, request->name(), Names::kSites, &target); !status.ok())
+    return status;
+  return FindSite(*target.vm, *target.gpa, response);
 }
 
 grpc::Status SitesService::WatchSites(grpc::ServerContext* context,
@@ -181,40 +190,40 @@ grpc::Status SitesService::GetSiteTotals(grpc::ServerContext*,
 
 grpc::Status SitesService::GetPolicy(grpc::ServerContext*, const v1::GetPolicyRequest* request,
                                      v1::Policy* response) {
-  SiteName name;
-  std::shared_ptr<ManagedVm> vm;
+  Target target;
   std::shared_ptr<WorkerProcess> worker;
-  if (auto status = ParseName(request->name(), true, &name); !status.ok()) return status;
-  if (auto status = registry_.Find(name.vm, "name", &vm); !status.ok()) return status;
-  if (name.gpa) {
+  if (auto status = FindTarget(registry_, request->name(), Names::kSitesAndVms, &target);
+      !status.ok())
+    return status;
+  if (target.gpa) {
     v1::Site site;
-    if (auto status = FindSite(*vm, *name.gpa, &site); !status.ok()) return status;
+    if (auto status = FindSite(*target.vm, *target.gpa, &site); !status.ok()) return status;
     if (site.has_policy()) {
       *response = site.policy();
       return grpc::Status::OK;
     }
   }
-  if (auto status = vm->Worker(&worker); !status.ok()) return status;
+  if (auto status = target.vm->Worker(&worker); !status.ok()) return status;
   grpc::ClientContext call;
-  return FromWorker(worker->stub().GetPolicy(&call, {}, response), vm->id());
+  return FromWorker(worker->stub().GetPolicy(&call, {}, response), target.vm->id());
 }
 
 grpc::Status SitesService::SetPolicy(grpc::ServerContext* context,
                                      const v1::SetPolicyRequest* request, v1::Policy* response) {
-  SiteName name;
-  std::shared_ptr<ManagedVm> vm;
+  Target target;
   std::shared_ptr<WorkerProcess> worker;
-  if (auto status = ParseName(request->name(), true, &name); !status.ok()) return status;
-  if (auto status = registry_.Find(name.vm, "name", &vm); !status.ok()) return status;
-  if (auto status = vm->Worker(&worker); !status.ok()) return status;
+  if (auto status = FindTarget(registry_, request->name(), Names::kSitesAndVms, &target, &worker);
+      !status.ok())
+    return status;
   worker::v1::SetPolicyRequest set;
-  if (name.gpa) set.set_gpa(*name.gpa);
+  if (target.gpa) set.set_gpa(*target.gpa);
   if (request->has_policy()) *set.mutable_policy() = request->policy();
   grpc::ClientContext call;
   google::protobuf::Empty nothing;
   grpc::Status status = worker->stub().SetPolicy(&call, set, &nothing);
-  if (status.error_code() == grpc::NOT_FOUND && name.gpa) return NoSite(name.vm, *name.gpa);
-  if (!status.ok()) return FromWorker(status, vm->id());
+  if (status.error_code() == grpc::NOT_FOUND && target.gpa)
+    return NoSite(target.vm_name, *target.gpa);
+  if (!status.ok()) return FromWorker(status, target.vm->id());
   v1::GetPolicyRequest get;
   get.set_name(request->name());
   return GetPolicy(context, &get, response);
@@ -222,44 +231,43 @@ grpc::Status SitesService::SetPolicy(grpc::ServerContext* context,
 
 grpc::Status SitesService::RevertSite(grpc::ServerContext*, const v1::RevertSiteRequest* request,
                                       v1::Site* response) {
-  SiteName name;
-  std::shared_ptr<ManagedVm> vm;
+  Target target;
   std::shared_ptr<WorkerProcess> worker;
-  if (auto status = ParseName(request->name(), false, &name); !status.ok()) return status;
-  if (auto status = registry_.Find(name.vm, "name", &vm); !status.ok()) return status;
-  if (auto status = vm->Worker(&worker); !status.ok()) return status;
+  if (auto status = FindTarget(registry_, request->name(), Names::kSites, &target, &worker);
+      !status.ok())
+    return status;
   worker::v1::SiteRequest site;
-  site.set_gpa(*name.gpa);
+  site.set_gpa(*target.gpa);
   grpc::ClientContext call;
   google::protobuf::Empty nothing;
   grpc::Status status = worker->stub().Revert(&call, site, &nothing);
-  if (status.error_code() == grpc::NOT_FOUND) return NoSite(name.vm, *name.gpa);
+  if (status.error_code() == grpc::NOT_FOUND) return NoSite(target.vm_name, *target.gpa);
   if (status.error_code() == grpc::FAILED_PRECONDITION) {
     return Error(grpc::FAILED_PRECONDITION, "SITE_NOT_REWRITTEN", status.error_message(),
-                 {{"gpa", Hex(*name.gpa)}});
+                 {{"gpa", Hex(*target.gpa)}});
   }
-  if (!status.ok()) return FromWorker(status, vm->id());
-  return FindSite(*vm, *name.gpa, response);
+  if (!status.ok()) return FromWorker(status, target.vm->id());
+  return FindSite(*target.vm, *target.gpa, response);
 }
 
 grpc::Status SitesService::ResetSiteCounters(grpc::ServerContext*,
                                              const v1::ResetSiteCountersRequest* request,
                                              v1::SiteTotals* response) {
-  SiteName name;
-  std::shared_ptr<ManagedVm> vm;
+  Target target;
   std::shared_ptr<WorkerProcess> worker;
-  if (auto status = ParseName(request->name(), true, &name); !status.ok()) return status;
-  if (auto status = registry_.Find(name.vm, "name", &vm); !status.ok()) return status;
-  if (auto status = vm->Worker(&worker); !status.ok()) return status;
+  if (auto status = FindTarget(registry_, request->name(), Names::kSitesAndVms, &target, &worker);
+      !status.ok())
+    return status;
   worker::v1::SiteRequest reset;
-  if (name.gpa) reset.set_gpa(*name.gpa);
+  if (target.gpa) reset.set_gpa(*target.gpa);
   grpc::ClientContext call;
   google::protobuf::Empty nothing;
   grpc::Status status = worker->stub().ResetCounters(&call, reset, &nothing);
-  if (status.error_code() == grpc::NOT_FOUND && name.gpa) return NoSite(name.vm, *name.gpa);
-  if (!status.ok()) return FromWorker(status, vm->id());
+  if (status.error_code() == grpc::NOT_FOUND && target.gpa)
+    return NoSite(target.vm_name, *target.gpa);
+  if (!status.ok()) return FromWorker(status, target.vm->id());
   std::unique_ptr<hypercall::StatsReader> reader;
-  if (auto opened = OpenStats(*vm, &reader); !opened.ok()) return opened;
+  if (auto opened = OpenStats(*target.vm, &reader); !opened.ok()) return opened;
   *response = TotalsOf(reader->Sites());
   return grpc::Status::OK;
 }

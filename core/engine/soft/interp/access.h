@@ -8,7 +8,6 @@
 
 #include "core/engine/soft/cpu.h"
 #include "core/engine/soft/decode/forms.h"
-#include "core/engine/soft/memory.h"
 #include "core/engine/soft/op.h"
 
 namespace trapline::engine::soft {
@@ -76,6 +75,20 @@ inline uint64_t ReadAddressIn(Cpu& cpu, uint8_t segment, uint64_t offset, unsign
 }
 inline uint64_t WriteAddressIn(Cpu& cpu, uint8_t segment, uint64_t offset, unsigned size) {
   return cpu.SegmentAddress(static_cast<x86::SegmentName>(segment), offset, Access::kWrite, size);
+}
+
+// A general-purpose register as an operand of 2, 4 or 8 bytes; 4 clear its upper half.
+inline void SetSized(Cpu& cpu, uint8_t slot, unsigned size, uint64_t value) {
+  switch (size) {
+    case 2:
+      cpu.Set<uint16_t>(slot, static_cast<uint16_t>(value));
+      break;
+    case 4:
+      cpu.Set<uint32_t>(slot, static_cast<uint32_t>(value));
+      break;
+    default:
+      cpu.Set<uint64_t>(slot, value);
+  }
 }
 
 template <typename T>

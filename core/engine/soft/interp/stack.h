@@ -7,7 +7,6 @@
 
 #include "core/engine/soft/cpu.h"
 #include "core/engine/soft/decode/binding.h"
-#include "core/engine/soft/memory.h"
 
 namespace trapline::engine::soft {
 

@@ -5,6 +5,7 @@
 #include "core/engine/soft/cpu.h"
 #include "core/engine/soft/cpuid.h"
 #include "core/engine/soft/debug.h"
+#include "core/engine/soft/interp/access.h"
 #include "core/engine/soft/msrs.h"
 #include "core/engine/soft/segments.h"
 
@@ -35,16 +36,7 @@ const Op* StoreWord(Cpu& cpu, const Op* op, uint64_t value) {
     cpu.Store<uint16_t>(cpu.AddressForWrite(op, 2), static_cast<uint16_t>(value));
     return cpu.Next(op);
   }
-  switch (op->operand_size) {
-    case 2:
-      cpu.Set<uint16_t>(op->rm, static_cast<uint16_t>(value));
-      break;
-    case 4:
-      cpu.Set<uint32_t>(op->rm, static_cast<uint32_t>(value));
-      break;
-    default:
-      cpu.Set<uint64_t>(op->rm, value);
-  }
+  SetSized(cpu, op->rm, op->operand_size, value);
   return op + 1;
 }
 uint16_t LoadWord(Cpu& cpu, const Op* op) {
@@ -143,32 +135,21 @@ bool LslKnows(const Cpu& cpu, const Descriptor& d) {
          (!d.system() ||
           (d.type() != kTypeCallGate && d.type() != kTypeCallGate16 && d.type() != kTypeTaskGate));
 }
-const Op* SetSized(Cpu& cpu, const Op* op, uint32_t value) {
-  switch (op->operand_size) {
-    case 2:
-      cpu.Set<uint16_t>(op->reg, static_cast<uint16_t>(value));
-      break;
-    case 4:
-      cpu.Set<uint32_t>(op->reg, value);
-      break;
-    default:
-      cpu.Set<uint64_t>(op->reg, value);
-  }
-  return op + 1;
-}
 const Op* Lar(Cpu& cpu, const Op* op) {
   RequireProtected(cpu);
   auto d = Visible(cpu, LoadWord(cpu, op));
   bool known = d && LarKnows(cpu, *d);
   cpu.lazy.SetZero(known);
-  return known ? SetSized(cpu, op, static_cast<uint32_t>(d->low >> 32) & 0x00ffff00) : op + 1;
+  if (known) SetSized(cpu, op->reg, op->operand_size, (d->low >> 32) & 0x00ffff00);
+  return op + 1;
 }
 const Op* Lsl(Cpu& cpu, const Op* op) {
   RequireProtected(cpu);
   auto d = Visible(cpu, LoadWord(cpu, op));
   bool known = d && LslKnows(cpu, *d);
   cpu.lazy.SetZero(known);
-  return known ? SetSized(cpu, op, d->limit()) : op + 1;
+  if (known) SetSized(cpu, op->reg, op->operand_size, d->limit());
+  return op + 1;
 }
 template <bool kWrite>
 const Op* Verify(Cpu& cpu, const Op* op) {

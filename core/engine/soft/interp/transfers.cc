@@ -5,6 +5,7 @@
 #include "core/engine/soft/cpu.h"
 #include "core/engine/soft/debug.h"
 #include "core/engine/soft/delivery.h"
+#include "core/engine/soft/interp/access.h"
 #include "core/engine/soft/interp/hypercall_entry.h"
 #include "core/engine/soft/interp/system.h"
 #include "core/engine/soft/segments.h"
@@ -384,16 +385,7 @@ const Op* ReadSegment(Cpu& cpu, const Op* op) {
     cpu.Store<uint16_t>(cpu.AddressForWrite(op, 2), selector);
     return cpu.Next(op);
   }
-  switch (op->operand_size) {
-    case 2:
-      cpu.Set<uint16_t>(op->rm, selector);
-      break;
-    case 4:
-      cpu.Set<uint32_t>(op->rm, selector);
-      break;
-    default:
-      cpu.Set<uint64_t>(op->rm, selector);
-  }
+  SetSized(cpu, op->rm, op->operand_size, selector);
   return op + 1;
 }
 const Op* WriteSegment(Cpu& cpu, const Op* op) {
@@ -407,16 +399,7 @@ template <x86::SegmentName kName>
 const Op* LoadPointer(Cpu& cpu, const Op* op) {
   FarPointer p = LoadFarPointer(cpu, op);
   LoadSegment(cpu, kName, p.selector);
-  switch (op->operand_size) {
-    case 2:
-      cpu.Set<uint16_t>(op->reg, static_cast<uint16_t>(p.offset));
-      break;
-    case 4:
-      cpu.Set<uint32_t>(op->reg, static_cast<uint32_t>(p.offset));
-      break;
-    default:
-      cpu.Set<uint64_t>(op->reg, p.offset);
-  }
+  SetSized(cpu, op->reg, op->operand_size, p.offset);
   return cpu.Leave(op);
 }
 const Op* PushSegment(Cpu& cpu, const Op* op) {
