@@ -314,7 +314,7 @@ TEST_F(Core, TracedCallsAreRecordedWhole) {
   EXPECT_EQ(events[0].path, Path::kLinked);
 }
 
-TEST_F(Core, ALoopThatCallsTooOftenIsRecordedInPartAndTheRestCounted) {
+TEST_F(Core, EveryCallOfALoopIsRecordedOrCountedAsDropped) {
   constexpr uint64_t kCalls = 1'000'000;
   Link();
   ASSERT_TRUE(core_->ResetCounters(std::nullopt).ok());
@@ -327,7 +327,6 @@ TEST_F(Core, ALoopThatCallsTooOftenIsRecordedInPartAndTheRestCounted) {
   }
   while (size_t more = reader_->ReadTrace(&cursor, kTraceCapacity, &dropped).size()) read += more;
   EXPECT_GE(read, kCalls / 64);
-  EXPECT_GT(dropped, 0u);
   EXPECT_EQ(read + dropped, kCalls);
   EXPECT_EQ(Site().fast_calls(), kCalls);
 }
