@@ -78,8 +78,15 @@ engine::HypercallOutcome HypercallCore::OnTrap(uint32_t vcpu, engine::Vcpu& cpu,
                                                const engine::Exit::Trap& trap) {
   if (trap.cpl != 0 || trap.length < kSiteLength || !IsHypercall(trap.bytes))
     return engine::HypercallOutcome::kNotOurs;
-  Site* site = FindOrMake(trap.gpa[0], SiteState::kTrapping, Reason::kFirstTrap, trap.gva, trap.cpl,
-                          trap.bytes);
+  uint64_t raised = trap.raised;
+  Site* site = Find(trap.gpa[0]);
+  if (!site || site->state.load(std::memory_order_acquire) == SiteState::kRetired) {
+    // Making a site stops all vCPUs, which is no part of what calls there cost.
+    uint64_t before = base::HostCycles();
+    site = FindOrMake(trap.gpa[0], SiteState::kTrapping, Reason::kFirstTrap, trap.gva, trap.cpl,
+                      trap.bytes);
+    raised += base::HostCycles() - before;
+  }
   engine::HypercallFrame frame = cpu.Frame();
   cpu.SetRip(frame.rip + kSiteLength);
   if (!site) return ServeUnlisted(vcpu, frame);
@@ -88,7 +95,7 @@ engine::HypercallOutcome HypercallCore::OnTrap(uint32_t vcpu, engine::Vcpu& cpu,
       (trap.gpa[0] ^ trap.gpa[kSiteLength - 1]) >> 12) {
     site->contiguous.store(false, std::memory_order_relaxed);
   }
-  auto outcome = ServeAt(site, vcpu, frame, Path::kTrap, trap.raised);
+  auto outcome = ServeAt(site, vcpu, frame, Path::kTrap, raised);
   Advance(site, vcpu, Path::kTrap);
   return outcome;
 }
