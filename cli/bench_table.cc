@@ -97,6 +97,7 @@ uint64_t Median(std::vector<uint64_t> figures) {
 
 std::string RenderTechniqueTable(const std::vector<TechniqueRow>& rows, bool colour) {
   std::vector<TechniqueRow> historic;
+  historic.reserve(std::size(kLguest));
   for (const Historic& row : kLguest) {
     historic.push_back({std::string(row.technique), {row.cycles.begin(), row.cycles.end()}});
   }

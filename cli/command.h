@@ -30,7 +30,7 @@ class Commands {
     std::string name;
     std::string description;
     Formats formats = kDocumentFormats;  // what -o may ask for; 0: the command has no -o
-    std::string examples = "";           // shown under "Examples:", one line each
+    std::string examples;                // shown under "Examples:", one line each
     bool remote = true;                  // talks to the daemon: has --host and --timeout
   };
 

@@ -98,7 +98,7 @@ absl::StatusOr<int> Trace(Session& session, const Flags& flags) {
   *request.mutable_filter() = *filter;
   request.set_sample(flags.sample);
   Tracer tracer(session.output(), flags);
-  const absl::StatusOr<int> code = ReadStream<v1::StreamHypercallsResponse>(
+  absl::StatusOr<int> code = ReadStream<v1::StreamHypercallsResponse>(
       session,
       [&](grpc::ClientContext* context) {
         return session.traces().StreamHypercalls(context, request);

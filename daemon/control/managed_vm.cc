@@ -166,7 +166,7 @@ void ManagedVm::SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std:
   hub_.Publish(std::move(event));
 }
 
-void ManagedVm::Watch(std::shared_ptr<WorkerProcess> worker) {
+void ManagedVm::Watch(const std::shared_ptr<WorkerProcess>& worker) {
   grpc::ClientContext context;
   context.set_wait_for_ready(true);
   auto stream = worker->stub().Watch(&context, {});

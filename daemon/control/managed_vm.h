@@ -52,7 +52,7 @@ class ManagedVm {
 
  private:
   grpc::Status EnsureWorker() ABSL_LOCKS_EXCLUDED(mutex_);
-  void Watch(std::shared_ptr<WorkerProcess> worker);
+  void Watch(const std::shared_ptr<WorkerProcess>& worker);
   void SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason,
                 int exit_status);
   void JoinWatcher();

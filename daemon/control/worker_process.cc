@@ -19,8 +19,6 @@
 #include "core/base/unique_fd.h"
 #include "grpcpp/create_channel.h"
 
-extern char** environ;
-
 namespace trapline::daemon {
 namespace {
 
@@ -70,6 +68,7 @@ absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Start(const Worker
                                     options.log_level};
   if (options.log_json) words.emplace_back("--log-json");
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
 

@@ -17,7 +17,7 @@ namespace {
 
 constexpr size_t kMaxSegments = 64, kMaxSections = 4096;
 constexpr size_t kMaxSymbols = 1 << 20, kMaxSymbolName = 1 << 10;
-constexpr std::string_view kNoteOwner("Trapline", 9);  // with its terminating zero
+constexpr std::string_view kNoteOwner("Trapline\0", 9);
 
 absl::Status Bad(absl::string_view field, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat("ELF: ", field, ": ", why));
