@@ -20,6 +20,7 @@ pid_t Spawn(std::vector<std::string> arguments) {
   pid_t pid = fork();
   if (pid != 0) return pid;
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   execv(argv[0], argv.data());

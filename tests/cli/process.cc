@@ -21,8 +21,6 @@
 #include "absl/strings/str_cat.h"
 #include "grpcpp/grpcpp.h"
 
-extern char** environ;
-
 namespace trapline::cli_test {
 namespace {
 
@@ -41,6 +39,7 @@ struct Pipe {
 
 std::vector<char*> Pointers(std::vector<std::string>& strings) {
   std::vector<char*> pointers;
+  pointers.reserve(strings.size() + 1);
   for (std::string& string : strings) pointers.push_back(string.data());
   pointers.push_back(nullptr);
   return pointers;

@@ -11,7 +11,7 @@
 .macro end name
 \name\()_end:
 .endm
-#define AT(guest, label) (label - guest + 0x8000)
+#define AT(guest, label) ((label) - (guest) + 0x8000)
 
 # Behind each interrupt stub: rsp -> vector, error code, the processor's frame. Records them; then halts, returns, or goes elsewhere.
 begin guest_handler
