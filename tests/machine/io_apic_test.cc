@@ -10,7 +10,6 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::Optional;
-using testing::Pair;
 
 constexpr uint32_t kVersion = 1, kArbitration = 2, kEntries = 0x10;
 constexpr uint32_t kLogical = 1 << 11, kPending = 1 << 12, kRemoteIrr = 1 << 14, kLevel = 1 << 15,

@@ -9,8 +9,6 @@
 namespace trapline::machine {
 namespace {
 
-using testing::ElementsAre;
-
 // Registers; some are one for reading and another for writing.
 constexpr uint16_t kData = 0, kIer = 1, kIir = 2, kFcr = 2, kLcr = 3, kMcr = 4, kLsr = 5, kMsr = 6,
                    kScratch = 7;

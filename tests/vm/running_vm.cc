@@ -4,7 +4,7 @@
 
 namespace trapline::vm {
 
-RunningVm::RunningVm(VmConfig config) {
+RunningVm::RunningVm(const VmConfig& config) {
   Observer observer;
   observer.on_event = [this](const Event& event) {
     absl::MutexLock lock(&mutex_);

@@ -13,7 +13,7 @@ namespace trapline::vm {
 
 class RunningVm {
  public:
-  explicit RunningVm(VmConfig config);
+  explicit RunningVm(const VmConfig& config);
   // OK if the VM could be made.
   const absl::Status& made() const { return made_; }
   Vm& vm() { return *vm_; }
