@@ -7,6 +7,7 @@
 // only place that brings them together.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -17,6 +18,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "core/engine/site_counters.h"
 #include "core/engine/vcpu_host.h"
 #include "core/x86/exceptions.h"
 #include "core/x86/registers.h"
@@ -94,6 +96,27 @@ class Vcpu {
   virtual uint64_t instructions_retired() const = 0;
 };
 
+// A hypercall site as an engine is told of it; core/hypercall keeps the ledger.
+struct SiteSpec {
+  uint64_t gpa;
+  uint32_t index;                             // row of its counters
+  std::array<uint8_t, kSiteLength> original;  // as the guest has the bytes
+  uint8_t length;                             // of the instruction: calls go on behind it
+};
+
+// How a site is entered: it faults, by `int $0x1f`, or without any fault.
+enum class SiteEntry : uint8_t { kTrap, kInterrupt, kLinked };
+
+enum class RewriteResult : uint8_t {
+  kDone,
+  kBytesChanged,  // the guest has other bytes there by now
+  // kLinked alone: where a jump of the site's would have to lead there is
+  kJumpOutside,    // no address space
+  kJumpIntoRam,    // guest RAM
+  kJumpIntoOwn,    // something else of the engine's
+  kJumpUnplanned,  // nothing prepared: the site was not known at load, or there were too many
+};
+
 // What CPUID shall say beyond what the engine itself decides.
 struct CpuConfig {
   uint32_t vcpu_count = 1;
@@ -109,12 +132,26 @@ class Engine {
   // host must outlive the vCPU.
   virtual absl::StatusOr<std::unique_ptr<Vcpu>> CreateVcpu(uint32_t apic_id, VcpuHost& host) = 0;
 
-  // Runs body while no vCPU executes a guest instruction; those that do are held between two of
-  // them. Callable from any thread, a vCPU's own (from a VcpuHost call) included. Not reentrant.
+  // Runs body alone: no other body, and no vCPU that could see what RewriteSite, SettleSite and
+  // SetShadowed do half done. (`soft` holds all vCPUs between two instructions; `direct` changes
+  // code under running ones.) Callable from any thread, a vCPU's own (from a VcpuHost call)
+  // included. Not reentrant.
   virtual void RunExclusive(absl::FunctionRef<void()> body) = 0;
 
   // Forgets everything decoded from [gpa, gpa + size). Takes effect before each vCPU's next block.
   virtual void InvalidateCode(uint64_t gpa, uint64_t size) = 0;
+
+  // Rewrites the site so that it is entered in that way. The bytes must be the original's, or what
+  // an earlier call wrote. What does not succeed leaves the site as it was. Only within
+  // RunExclusive.
+  virtual RewriteResult RewriteSite(const SiteSpec& site, SiteEntry entry) = 0;
+
+  // Whether the host has seen enough of this site: an engine may then serve and count calls there
+  // by itself (site_counters.h). Only within RunExclusive.
+  virtual void SettleSite(const SiteSpec& site, bool settled) = 0;
+
+  // Every call is to be seen by the host, settled or not, while this is on.
+  virtual void DivertCalls(bool on) = 0;
 
   // Marks the page at gpa as holding rewritten bytes: guest reads of it pass through
   // OverlayOriginal, guest writes through BeforeShadowedWrite. Instruction fetch sees the rewritten

@@ -80,7 +80,8 @@ engine::HypercallOutcome HypercallCore::OnTrap(uint32_t vcpu, engine::Vcpu& cpu,
     return engine::HypercallOutcome::kNotOurs;
   uint64_t raised = trap.raised;
   Site* site = Find(trap.gpa[0]);
-  if (!site || site->state.load(std::memory_order_acquire) == SiteState::kRetired) {
+  SiteState state = site ? site->state.load(std::memory_order_acquire) : SiteState::kNone;
+  if (!site || state == SiteState::kRetired || state == SiteState::kAmbiguous) {
     // Making a site stops all vCPUs, which is no part of what calls there cost.
     uint64_t before = base::HostCycles();
     site = FindOrMake(trap.gpa[0], SiteState::kTrapping, Reason::kFirstTrap, trap.gva, trap.cpl,

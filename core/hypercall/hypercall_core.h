@@ -46,7 +46,7 @@
 
 namespace trapline::hypercall {
 
-// Guest-physical RAM by host address, for the patcher.
+// Guest-physical RAM by host address, to show what stands at a site.
 class PhysicalMemory {
  public:
   virtual ~PhysicalMemory() = default;
@@ -96,7 +96,10 @@ class HypercallCore final : public LedgerServices {
   absl::Status ResetCounters(std::optional<uint64_t> gpa);
   // Turns recording of calls on and off; counting goes on either way. RESOURCE_EXHAUSTED where the
   // stats file has no room for the records.
-  absl::Status SetTracing(bool on) { return recorder_.SetTracing(on); }
+  absl::Status SetTracing(bool on);
+  // Bytes of a hypercall that the engine found at load and could not confirm to be an instruction:
+  // listed, and left alone. While no vCPU runs.
+  void ListAmbiguous(uint64_t gpa);
   // Looks the symbols of all sites up that have none yet.
   void Symbolize(const Symbolizer& symbolizer);
   // The VM starts over: nothing is rewritten, sites stay known and keep their counts. While no vCPU
@@ -130,9 +133,8 @@ class HypercallCore final : public LedgerServices {
   // Within RunExclusive.
   void MoveTo(Site* site, SiteState state, Reason reason, uint32_t vcpu)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool WriteBytes(Site* site, std::span<const uint8_t, kSiteLength> bytes)
+  engine::RewriteResult Rewrite(Site* site, engine::SiteEntry entry)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Unpatch(Site* site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Publish(Site* site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ApplyPolicy(Site* site, Reason reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Notify();

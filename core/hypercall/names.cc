@@ -36,6 +36,8 @@ std::string_view SiteStateName(SiteState state) {
       return "retired";
     case SiteState::kDirect:
       return "direct";
+    case SiteState::kAmbiguous:
+      return "ambiguous";
   }
   return "unknown";
 }
@@ -64,6 +66,16 @@ std::string_view ReasonName(Reason reason) {
       return "the guest's own int $0x1f";
     case Reason::kReset:
       return "the VM was reset";
+    case Reason::kUnconfirmed:
+      return "not confirmed to be an instruction";
+    case Reason::kJumpOutside:
+      return "its jump would leave the address space";
+    case Reason::kJumpIntoRam:
+      return "its jump would lead into guest RAM";
+    case Reason::kJumpIntoOwn:
+      return "its jump would lead into the engine's own pages";
+    case Reason::kJumpUnplanned:
+      return "no jump was prepared for it at load";
   }
   return "unknown";
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which instructions can be sites, and what they are rewritten to.
+// Which instructions can be sites.
 #pragma once
 
 #include <algorithm>
@@ -14,13 +14,12 @@ namespace trapline::hypercall {
 
 struct SiteKind {
   const char* name;
-  std::array<uint8_t, kSiteLength> bytes;      // how it is recognised
-  std::array<uint8_t, kSiteLength> rewritten;  // `int $0x1f; nop`
+  std::array<uint8_t, kSiteLength> bytes;  // how it is recognised
 };
 
 constexpr SiteKind kSiteKinds[] = {
-    {"vmcall", {0x0f, 0x01, 0xc1}, {0xcd, 0x1f, 0x90}},
-    {"vmmcall", {0x0f, 0x01, 0xd9}, {0xcd, 0x1f, 0x90}},
+    {"vmcall", {0x0f, 0x01, 0xc1}},
+    {"vmmcall", {0x0f, 0x01, 0xd9}},
 };
 
 // The kind whose bytes these are, or null.

@@ -10,27 +10,6 @@ namespace {
 // What a record costs the vCPU (tests/bench/trace.sh), and how much of its time records may take.
 constexpr uint64_t kCyclesPerRecord = 80, kShareOfTime = 32;
 
-template <typename T>
-void Bump(Shared<T>& counter, T by = 1) {
-  counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
-}
-
-size_t Bucket(uint64_t cycles) {
-  return cycles == 0 ? 0
-                     : std::min<size_t>(63 - static_cast<unsigned>(__builtin_clzll(cycles)),
-                                        kHistogramBuckets - 1);
-}
-
-void Time(SiteCounters& c, uint64_t epoch, Path path, uint64_t cycles, uint64_t now) {
-  auto p = static_cast<size_t>(path);
-  Bump(c.cycles[p], cycles);
-  Bump(c.histogram[p][Bucket(cycles)]);
-  c.epoch.store(epoch, std::memory_order_relaxed);
-  if (c.first_use.load(std::memory_order_relaxed) == 0)
-    c.first_use.store(now, std::memory_order_relaxed);
-  c.last_use.store(now, std::memory_order_relaxed);
-}
-
 // Invalid, contents, valid, and only then counted: a reader that overlaps with this sees a number
 // that does not fit.
 void Append(TraceRing& ring, uint32_t site, const engine::HypercallFrame& frame, const Call& call,
@@ -59,21 +38,10 @@ Recorder::Recorder(StatsFile& stats) : stats_(stats), vcpus_(stats.header().vcpu
   for (uint32_t i = 0; i < vcpus_.size(); ++i) vcpus_[i].skipped = &stats.ring(i).skipped;
 }
 
-// The slot of that number, a free one, or the last, which also takes what finds none.
-size_t Recorder::SlotFor(SiteCounters& counters, uint64_t number) {
-  for (size_t slot = 0; slot < kNumbersPerSite - 1; ++slot) {
-    uint64_t known = counters.number[slot].load(std::memory_order_relaxed);
-    if (known == 0) counters.number[slot].store(number + 1, std::memory_order_relaxed);
-    if (known == 0 || known == number + 1) return slot;
-  }
-  counters.number[kNumbersPerSite - 1].store(number + 1, std::memory_order_relaxed);
-  return kNumbersPerSite - 1;
-}
-
 Recorder::Note Recorder::NoteFor(const SiteCounters& counters, uint32_t vcpu, uint64_t before) {
   VcpuState& state = vcpus_[vcpu];
-  bool timed =
-      before % kTimedOneIn == 0 || counters.epoch.load(std::memory_order_relaxed) != state.epoch;
+  bool timed = before % engine::kTimedOneIn == 0 ||
+               counters.epoch.load(std::memory_order_relaxed) != state.epoch;
   if (!tracing_.load(std::memory_order_relaxed)) {
     SetMark(state, kTracingMark);
     return timed ? Note::kTimed : Note::kCounted;
@@ -88,7 +56,8 @@ void Recorder::Record(Note note, SiteCounters& counters, uint32_t site,
                       const Times& times) {
   VcpuState& state = vcpus_[call.vcpu];
   uint64_t cycles = times.end - times.start;
-  Time(counters, state.epoch, path, cycles, times.now);
+  counters.epoch.store(state.epoch, std::memory_order_relaxed);
+  engine::TimeCall(counters, path, cycles, times.now);
   if (note == Note::kTraced) {
     Append(stats_.ring(call.vcpu), site, frame, call, path, cycles, times.now);
     --state.budget;

@@ -34,12 +34,11 @@ class Recorder {
   Note Count(SiteCounters& counters, uint32_t vcpu, uint64_t number, Path path) {
     size_t slot = 0;
     if (counters.number[0].load(std::memory_order_relaxed) != number + 1) [[unlikely]]
-      slot = SlotFor(counters, number);
+      slot = engine::SlotFor(counters, number);
     Shared<uint64_t>& calls = counters.calls[static_cast<size_t>(path)][slot];
     uint64_t before = calls.load(std::memory_order_relaxed);
-    // One writer: no read-modify-write cycle on the bus.
     calls.store(before + 1, std::memory_order_relaxed);
-    if (before % kTimedOneIn != 0) [[likely]] {
+    if (before % engine::kTimedOneIn != 0) [[likely]] {
       VcpuState& state = vcpus_[vcpu];
       uint64_t mark = state.mark.load(std::memory_order_relaxed);
       if (counters.epoch.load(std::memory_order_relaxed) == mark) [[likely]]
@@ -69,7 +68,6 @@ class Recorder {
   void Reset(uint32_t site);
 
  private:
-  static constexpr uint64_t kTimedOneIn = 64;
   static constexpr int64_t kBurst = kTraceCapacity / 2;
   // No site's epoch: calls are to be recorded, and would be if there were a budget.
   static constexpr uint64_t kTracingMark = ~uint64_t{0}, kSkippingMark = ~uint64_t{1};
@@ -87,7 +85,6 @@ class Recorder {
     vcpu.skipped->store(vcpu.skipped->load(std::memory_order_relaxed) + 1,
                         std::memory_order_relaxed);
   }
-  static size_t SlotFor(SiteCounters& counters, uint64_t number);
   Note NoteFor(const SiteCounters& counters, uint32_t vcpu, uint64_t before);
   void Refill(VcpuState& vcpu, uint64_t now);
   void SetMark(VcpuState& vcpu, uint64_t while_tracing);

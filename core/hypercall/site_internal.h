@@ -23,15 +23,17 @@ struct HypercallCore::Site {
   uint64_t gva = 0;
   uint8_t cpl = 0;
   std::array<uint8_t, kSiteLength> original{};
-  std::array<uint8_t, kSiteLength> rewritten{};
+  engine::SiteEntry entry = engine::SiteEntry::kTrap;  // as the engine has it
   std::optional<Policy> policy;
   Reason reason = Reason::kNone;
   uint64_t transition_ns = 0;
   std::string symbol;
 
-  bool Rewritten() const {
-    SiteState s = state.load(std::memory_order_relaxed);
-    return s == SiteState::kPatched || s == SiteState::kLinked;
+  bool Rewritten() const { return entry != engine::SiteEntry::kTrap; }
+  engine::SiteSpec Spec() const {
+    // A direct site is the interrupt instruction alone.
+    bool direct = state.load(std::memory_order_relaxed) == SiteState::kDirect;
+    return {gpa, index, original, static_cast<uint8_t>(direct ? kSiteLength - 1 : kSiteLength)};
   }
 };
 

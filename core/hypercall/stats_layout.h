@@ -14,14 +14,21 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/engine/site_counters.h"
+
 namespace trapline::hypercall {
 
 constexpr uint64_t kStatsMagic = 0x31535441544c5054;  // "TPLTATS1"
 constexpr uint32_t kStatsVersion = 3;
 
-constexpr size_t kSiteLength = 3;  // bytes of a site
-constexpr size_t kHistogramBuckets = 32;
-constexpr size_t kNumbersPerSite = 8;  // hypercall numbers told apart at one site
+using engine::kHistogramBuckets;
+using engine::kNumbersPerSite;
+using engine::kPathCount;
+using engine::kSiteLength;
+using engine::Path;
+using engine::Shared;
+using engine::SiteCounters;
+
 constexpr size_t kSymbolLength = 64;
 constexpr uint32_t kMaxSites = 1 << 14;
 constexpr uint32_t kTraceCapacity = 1 << 14;  // records in a vCPU's ring
@@ -34,7 +41,8 @@ enum class SiteState : uint8_t {
   kReverted,
   kPinned,
   kRetired,
-  kDirect
+  kDirect,
+  kAmbiguous,
 };
 
 // Why a site is in its state.
@@ -50,14 +58,14 @@ enum class Reason : uint8_t {
   kReappeared,
   kGuestCode,
   kReset,
+  // Found at load, not confirmed to be an instruction.
+  kUnconfirmed,
+  // Cannot be linked, since the jump would have to lead ...
+  kJumpOutside,    // out of the address space
+  kJumpIntoRam,    // into guest RAM
+  kJumpIntoOwn,    // into pages that hold something else of the engine's
+  kJumpUnplanned,  // nowhere: the site was not found at load, or there were too many
 };
-
-// How a call came in.
-enum class Path : uint8_t { kTrap, kInterrupt, kLinked };
-constexpr size_t kPathCount = 3;
-
-template <typename T>
-using Shared = std::atomic<T>;
 
 struct StatsHeader {
   uint64_t magic;
@@ -83,18 +91,6 @@ struct SiteRecord {
   char symbol[kSymbolLength];
 };
 
-// calls counts every call, by path and by number. Cycles, histogram and times of use are about
-// those calls that were timed (Recorder); the sum of a histogram is their number.
-struct SiteCounters {
-  Shared<uint64_t> number[kNumbersPerSite];  // plus one; zero is free
-  // The last slot also takes what found no slot.
-  Shared<uint64_t> calls[kPathCount][kNumbersPerSite];
-  Shared<uint64_t> epoch;  // of the vCPU when a call was last timed; zero: never
-  Shared<uint64_t> cycles[kPathCount];
-  Shared<uint64_t> histogram[kPathCount][kHistogramBuckets];
-  Shared<uint64_t> first_use, last_use;  // guest ticks; zero: never
-};
-
 struct TraceRecord {
   Shared<uint64_t>
       sequence;   // position in the ring's history, plus one; zero while it is being written
@@ -117,7 +113,6 @@ struct TraceRing {
   TraceRecord records[kTraceCapacity];
 };
 
-static_assert(Shared<uint64_t>::is_always_lock_free && sizeof(Shared<uint64_t>) == 8);
 static_assert(sizeof(SiteRecord) == 112 && sizeof(TraceRecord) == 88);
 
 }  // namespace trapline::hypercall

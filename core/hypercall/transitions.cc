@@ -31,6 +31,30 @@ absl::Status NoSite(uint64_t gpa) {
   return absl::NotFoundError(absl::StrCat("no site at 0x", absl::Hex(gpa)));
 }
 
+// Whether calls come in there.
+bool Listed(SiteState state) {
+  return state != SiteState::kNone && state != SiteState::kRetired &&
+         state != SiteState::kAmbiguous;
+}
+
+// Why a site could not be linked; kNone where it was.
+Reason WhyNot(engine::RewriteResult result) {
+  switch (result) {
+    case engine::RewriteResult::kDone:
+      return Reason::kNone;
+    case engine::RewriteResult::kJumpOutside:
+      return Reason::kJumpOutside;
+    case engine::RewriteResult::kJumpIntoRam:
+      return Reason::kJumpIntoRam;
+    case engine::RewriteResult::kJumpIntoOwn:
+      return Reason::kJumpIntoOwn;
+    case engine::RewriteResult::kBytesChanged:
+    case engine::RewriteResult::kJumpUnplanned:
+      return Reason::kJumpUnplanned;
+  }
+  return Reason::kJumpUnplanned;
+}
+
 Technique TechniqueOf(SiteState state) {
   switch (state) {
     case SiteState::kPatched:
@@ -49,7 +73,7 @@ HypercallCore::Site* HypercallCore::FindOrMake(uint64_t gpa, SiteState state, Re
                                                uint64_t gva, uint8_t cpl,
                                                std::span<const std::byte, kSiteLength> bytes) {
   Site* site = Find(gpa);
-  if (site && site->state.load(std::memory_order_acquire) != SiteState::kRetired) return site;
+  if (site && Listed(site->state.load(std::memory_order_acquire))) return site;
   engine_.RunExclusive([&] {
     absl::MutexLock lock(&mutex_);
     site = Find(gpa);
@@ -69,15 +93,13 @@ HypercallCore::Site* HypercallCore::FindOrMake(uint64_t gpa, SiteState state, Re
       site = sites_.emplace_back(std::make_unique<Site>()).get();
       site->gpa = gpa;
       site->index = static_cast<uint32_t>(sites_.size() - 1);
-    } else if (site->state != SiteState::kRetired) {
+    } else if (Listed(site->state)) {
       return;
     }
     site->gva = gva;
     site->symbol.clear();
     site->cpl = cpl;
     std::memcpy(site->original.data(), bytes.data(), kSiteLength);
-    const SiteKind* kind = KindOf(bytes);
-    site->rewritten = kind ? kind->rewritten : site->original;
     bool pinned = state == SiteState::kTrapping && PolicyOf(*site).limit == Technique::kEmulate;
     MoveTo(site, pinned ? SiteState::kPinned : state,
            made ? (pinned ? Reason::kPolicy : reason) : Reason::kReappeared, kNoVcpu);
@@ -103,8 +125,9 @@ void HypercallCore::Publish(Site* site) {
   record.reason = static_cast<uint8_t>(site->reason);
   record.cpl = site->cpl;
   std::copy(site->original.begin(), site->original.end(), record.original);
-  const auto& current = site->Rewritten() ? site->rewritten : site->original;
-  std::copy(current.begin(), current.end(), record.current);
+  const std::byte* current = memory_.Find(site->gpa, kSiteLength);
+  std::memcpy(record.current, current ? static_cast<const void*>(current) : record.original,
+              kSiteLength);
   record.limit_override = site->policy ? static_cast<uint8_t>(site->policy->limit) : 0;
   record.interrupt_after = site->policy ? site->policy->interrupt_after : 0;
   record.linked_after = site->policy ? site->policy->linked_after : 0;
@@ -125,24 +148,29 @@ void HypercallCore::MoveTo(Site* site, SiteState state, Reason reason, uint32_t 
   site->calls_in_state = 0;
   SetDue(site);
   Publish(site);
-  engine_.InvalidateCode(site->gpa, kSiteLength);
+  bool serving = Listed(state);
+  engine_.SettleSite(site->Spec(), serving && site->due_after == 0);
   events_.push_back({site->index, site->gpa, from, state, reason, vcpu, site->transition_ns});
 }
 
-bool HypercallCore::WriteBytes(Site* site, std::span<const uint8_t, kSiteLength> bytes) {
-  std::byte* host = memory_.Find(site->gpa, kSiteLength);
-  if (!host) return false;
-  std::memcpy(host, bytes.data(), kSiteLength);
-  return true;
-}
-
-void HypercallCore::Unpatch(Site* site) {
-  if (!site->Rewritten()) return;
-  WriteBytes(site, site->original);
-  auto [first, last] = rewritten_.equal_range(PageOf(site->gpa));
-  auto mine = std::find_if(first, last, [&](const auto& entry) { return entry.second == site; });
-  if (mine != last) rewritten_.erase(mine);
-  if (rewritten_.count(PageOf(site->gpa)) == 0) engine_.SetShadowed(site->gpa, false);
+engine::RewriteResult HypercallCore::Rewrite(Site* site, engine::SiteEntry entry) {
+  if (entry == site->entry) return engine::RewriteResult::kDone;
+  engine::RewriteResult result = engine_.RewriteSite(site->Spec(), entry);
+  if (result != engine::RewriteResult::kDone) return result;
+  bool was = site->Rewritten();
+  site->entry = entry;
+  uint64_t page = PageOf(site->gpa);
+  if (!was && site->Rewritten()) {
+    rewritten_.emplace(page, site);
+    engine_.SetShadowed(site->gpa, true);
+  }
+  if (was && !site->Rewritten()) {
+    auto [first, last] = rewritten_.equal_range(page);
+    auto mine = std::find_if(first, last, [&](const auto& entry) { return entry.second == site; });
+    if (mine != last) rewritten_.erase(mine);
+    if (rewritten_.count(page) == 0) engine_.SetShadowed(site->gpa, false);
+  }
+  return result;
 }
 
 void HypercallCore::SetDue(Site* site) {
@@ -151,7 +179,8 @@ void HypercallCore::SetDue(Site* site) {
   if (site->state == SiteState::kTrapping && policy.limit >= Technique::kInterrupt &&
       site->reason != Reason::kSpansPages)
     due = policy.interrupt_after;
-  if (site->state == SiteState::kPatched && policy.limit >= Technique::kLinked)
+  if (site->state == SiteState::kPatched && policy.limit >= Technique::kLinked &&
+      site->reason < Reason::kJumpOutside)
     due = policy.linked_after;
   site->due_after = due;
 }
@@ -166,21 +195,20 @@ void HypercallCore::Advance(Site* site, uint32_t vcpu, Path path) {
     absl::MutexLock lock(&mutex_);
     if (site->state != state) return;  // somebody else was first
     if (state == SiteState::kPatched) {
-      MoveTo(site, SiteState::kLinked, Reason::kCallThreshold, vcpu);
+      Reason refused = WhyNot(Rewrite(site, engine::SiteEntry::kLinked));
+      MoveTo(site, refused == Reason::kNone ? SiteState::kLinked : SiteState::kPatched,
+             refused == Reason::kNone ? Reason::kCallThreshold : refused, vcpu);
       return;
     }
     if (!site->contiguous) {
       site->reason = Reason::kSpansPages;
       SetDue(site);
       Publish(site);
+      engine_.SettleSite(site->Spec(), true);
       return;
     }
     // The guest may have written here since the trap.
-    const std::byte* host = memory_.Find(site->gpa, kSiteLength);
-    if (!host || std::memcmp(host, site->original.data(), kSiteLength) != 0) return;
-    WriteBytes(site, site->rewritten);
-    rewritten_.emplace(PageOf(site->gpa), site);
-    engine_.SetShadowed(site->gpa, true);
+    if (Rewrite(site, engine::SiteEntry::kInterrupt) != engine::RewriteResult::kDone) return;
     MoveTo(site, SiteState::kPatched, Reason::kTrapThreshold, vcpu);
   });
   Notify();
@@ -208,7 +236,7 @@ void HypercallCore::BeforeShadowedWrite(uint64_t gpa, uint64_t size) {
         hit.push_back(it->second);
     }
     for (Site* site : hit) {
-      Unpatch(site);
+      Rewrite(site, engine::SiteEntry::kTrap);
       MoveTo(site, SiteState::kRetired, Reason::kOverwritten, kNoVcpu);
     }
   });
@@ -234,15 +262,15 @@ void HypercallCore::OverlayOriginal(uint64_t gpa, std::span<std::byte> bytes, bo
 void HypercallCore::ApplyPolicy(Site* site, Reason reason) {
   Technique limit = PolicyOf(*site).limit;
   SiteState state = site->state;
-  if (state == SiteState::kRetired || state == SiteState::kDirect || state == SiteState::kNone)
-    return;
+  if (!Listed(state) || state == SiteState::kDirect) return;
   if (limit == Technique::kEmulate) {
     if (state == SiteState::kPinned) return;
-    Unpatch(site);
+    Rewrite(site, engine::SiteEntry::kTrap);
     MoveTo(site, SiteState::kPinned, reason, kNoVcpu);
   } else if (state == SiteState::kPinned || state == SiteState::kReverted) {
     MoveTo(site, SiteState::kTrapping, reason, kNoVcpu);
   } else if (limit == Technique::kInterrupt && state == SiteState::kLinked) {
+    Rewrite(site, engine::SiteEntry::kInterrupt);
     MoveTo(site, SiteState::kPatched, reason, kNoVcpu);
   }
 }
@@ -261,6 +289,7 @@ absl::Status HypercallCore::SetPolicy(const Policy& policy) {
       if (!site->policy && site->state != SiteState::kReverted)
         ApplyPolicy(site.get(), Reason::kPolicy);
       SetDue(site.get());
+      engine_.SettleSite(site->Spec(), Listed(site->state) && site->due_after == 0);
     }
   });
   Notify();
@@ -291,7 +320,7 @@ absl::Status HypercallCore::Revert(uint64_t gpa) {
   engine_.RunExclusive([&] {
     absl::MutexLock lock(&mutex_);
     if (!site->Rewritten()) return;
-    Unpatch(site);
+    Rewrite(site, engine::SiteEntry::kTrap);
     MoveTo(site, SiteState::kReverted, Reason::kRevertedByUser, kNoVcpu);
     reverted = true;
   });
@@ -343,7 +372,7 @@ void HypercallCore::Reset() {
   engine_.RunExclusive([&] {
     absl::MutexLock lock(&mutex_);
     for (auto& site : sites_) {
-      Unpatch(site.get());
+      Rewrite(site.get(), engine::SiteEntry::kTrap);
       site->contiguous = true;
       if (site->state != SiteState::kRetired)
         MoveTo(site.get(), SiteState::kRetired, Reason::kReset, kNoVcpu);
@@ -352,6 +381,19 @@ void HypercallCore::Reset() {
     has_direct_ = false;
   });
   Notify();
+}
+
+absl::Status HypercallCore::SetTracing(bool on) {
+  auto status = recorder_.SetTracing(on);
+  if (status.ok()) engine_.DivertCalls(on);
+  return status;
+}
+
+void HypercallCore::ListAmbiguous(uint64_t gpa) {
+  const std::byte* bytes = memory_.Find(gpa, kSiteLength);
+  if (!bytes) return;
+  FindOrMake(gpa, SiteState::kAmbiguous, Reason::kUnconfirmed, gpa, 0,
+             std::span<const std::byte, kSiteLength>(bytes, kSiteLength));
 }
 
 // ---- What guests ask for themselves ----

@@ -84,8 +84,8 @@ class Core : public ::testing::Test {
   }
 
   const std::string path_;
-  FakeEngine engine_;
   FakeHost host_;
+  FakeEngine engine_{host_};
   FakeVcpu cpu_;
   uint8_t cpl_ = 0;
   std::vector<SiteEvent> events_;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstring>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -93,11 +94,29 @@ class FakeVcpu final : public engine::Vcpu {
 
 class FakeEngine final : public engine::Engine {
  public:
+  // Rewrites sites in that host's memory.
+  explicit FakeEngine(FakeHost& host) : host_(host) {}
   absl::StatusOr<std::unique_ptr<engine::Vcpu>> CreateVcpu(uint32_t, engine::VcpuHost&) override {
     return absl::UnimplementedError("not here");
   }
   void RunExclusive(absl::FunctionRef<void()> body) override { body(); }
   void InvalidateCode(uint64_t gpa, uint64_t) override { invalidated.push_back(gpa); }
+  engine::RewriteResult RewriteSite(const engine::SiteSpec& site,
+                                    engine::SiteEntry entry) override {
+    constexpr std::array<uint8_t, engine::kSiteLength> kInterrupt = {0xcd, 0x1f, 0x90};
+    if (entry == engine::SiteEntry::kLinked && refuse_link != engine::RewriteResult::kDone)
+      return refuse_link;
+    std::byte* at = host_.Find(site.gpa, engine::kSiteLength);
+    if (std::memcmp(at, site.original.data(), engine::kSiteLength) != 0 &&
+        std::memcmp(at, kInterrupt.data(), engine::kSiteLength) != 0)
+      return engine::RewriteResult::kBytesChanged;
+    const auto& bytes = entry == engine::SiteEntry::kTrap ? site.original : kInterrupt;
+    std::memcpy(at, bytes.data(), engine::kSiteLength);
+    invalidated.push_back(site.gpa);
+    return engine::RewriteResult::kDone;
+  }
+  void SettleSite(const engine::SiteSpec& site, bool on) override { settled[site.gpa] = on; }
+  void DivertCalls(bool on) override { diverted = on; }
   void SetShadowed(uint64_t gpa, bool on) override {
     if (on) {
       shadowed.insert(gpa & ~uint64_t{4095});
@@ -106,8 +125,14 @@ class FakeEngine final : public engine::Engine {
     }
   }
 
+  engine::RewriteResult refuse_link = engine::RewriteResult::kDone;
+  std::map<uint64_t, bool> settled;
+  bool diverted = false;
   std::vector<uint64_t> invalidated;
   std::set<uint64_t> shadowed;
+
+ private:
+  FakeHost& host_;
 };
 
 }  // namespace trapline::hypercall

@@ -3,6 +3,7 @@
 // section.
 #include "core/engine/engine.h"
 
+#include <cstring>
 #include <vector>
 
 #include "core/engine/soft/exclusive.h"
@@ -28,6 +29,25 @@ class SoftEngine final : public Engine {
   void RunExclusive(absl::FunctionRef<void()> body) override { exclusive_.Run(body); }
 
   void InvalidateCode(uint64_t gpa, uint64_t size) override { pages_.Invalidate(gpa, size); }
+
+  RewriteResult RewriteSite(const SiteSpec& site, SiteEntry entry) override {
+    constexpr std::array<uint8_t, kSiteLength> kInterruptBytes = {0xcd, 0x1f, 0x90};  // and a nop
+    RamPage page = pages_.Find(site.gpa);
+    if (!page.host) return RewriteResult::kBytesChanged;
+    std::byte* bytes = page.host + (site.gpa & x86::kPageMask);
+    bool original = std::memcmp(bytes, site.original.data(), kSiteLength) == 0;
+    if (!original && std::memcmp(bytes, kInterruptBytes.data(), kSiteLength) != 0)
+      return RewriteResult::kBytesChanged;
+    const auto& wanted = entry == SiteEntry::kTrap ? site.original : kInterruptBytes;
+    std::memcpy(bytes, wanted.data(), kSiteLength);
+    // Linked or not, the instruction is bound when it is decoded (hypercall_entry.cc).
+    pages_.Invalidate(site.gpa, kSiteLength);
+    return RewriteResult::kDone;
+  }
+
+  // Calls are served by the host in any case.
+  void SettleSite(const SiteSpec&, bool) override {}
+  void DivertCalls(bool) override {}
 
   void SetShadowed(uint64_t gpa, bool shadowed) override {
     RamPage page = pages_.Find(gpa);
