@@ -38,7 +38,7 @@ struct Elf64 {
 
 absl::Status LoadSegment(GuestMemory& memory, std::span<const std::byte> image, uint64_t offset,
                          uint64_t address, uint64_t file_size, uint64_t memory_size,
-                         const Range& reserved, std::vector<Range>* taken) {
+                         const Range& reserved, const std::vector<Segment>& taken) {
   if (file_size > memory_size) return Bad("p_filesz", "larger than p_memsz");
   if (!base::RangeFits(offset, file_size, image.size())) {
     return Bad("p_offset", absl::StrCat("the segment at 0x", absl::Hex(address),
@@ -56,13 +56,12 @@ absl::Status LoadSegment(GuestMemory& memory, std::span<const std::byte> image, 
         absl::StrCat("the segment at 0x", absl::Hex(address), " overlaps the boot structures, 0x",
                      absl::Hex(reserved.start), " to 0x", absl::Hex(reserved.end)));
   }
-  for (const Range& other : *taken) {
-    if (range.Overlaps(other)) {
+  for (const Segment& other : taken) {
+    if (range.Overlaps({other.gpa, other.gpa + other.size})) {
       return Bad("p_paddr", absl::StrCat("segments overlap at 0x",
-                                         absl::Hex(std::max(range.start, other.start))));
+                                         absl::Hex(std::max(range.start, other.gpa))));
     }
   }
-  taken->push_back(range);
   return memory.Write(address, image.subspan(offset, file_size));
 }
 
@@ -94,7 +93,8 @@ std::vector<Symbol> ReadSymbols(std::span<const std::byte> image,
       const char* name = reinterpret_cast<const char*>(text.data()) + entry->st_name;
       size_t length = strnlen(name, std::min<size_t>(text.size() - entry->st_name, kMaxSymbolName));
       if (length > 0)
-        symbols.push_back({entry->st_value, entry->st_size, std::string(name, length)});
+        symbols.push_back(
+            {entry->st_value, entry->st_size, std::string(name, length), type == STT_FUNC});
     }
     break;  // an image has one symbol table
   }
@@ -145,7 +145,6 @@ absl::StatusOr<ElfContents> Load(GuestMemory& memory, std::span<const std::byte>
   ElfContents contents;
   contents.is_64 = sizeof(typename Elf::Header) == sizeof(Elf64_Ehdr);
   contents.entry = header->e_entry;
-  std::vector<Range>& taken = contents.segments;
   for (uint64_t i = 0; i < header->e_phnum; ++i) {
     auto offset = base::CheckedAdd<uint64_t>(header->e_phoff, i * sizeof(typename Elf::Segment));
     auto segment = offset ? ReadAt<typename Elf::Segment>(image, *offset) : std::nullopt;
@@ -153,16 +152,24 @@ absl::StatusOr<ElfContents> Load(GuestMemory& memory, std::span<const std::byte>
     absl::Status status;
     if (segment->p_type == PT_LOAD) {
       status = LoadSegment(memory, image, segment->p_offset, segment->p_paddr, segment->p_filesz,
-                           segment->p_memsz, reserved, &taken);
+                           segment->p_memsz, reserved, contents.segments);
+      if (status.ok() && segment->p_memsz != 0) {
+        contents.segments.push_back({segment->p_paddr, segment->p_memsz,
+                                     (segment->p_flags & PF_W) != 0,
+                                     (segment->p_flags & PF_X) != 0});
+      }
     } else if (segment->p_type == PT_NOTE) {
       status = ReadNotes(image, segment->p_offset, segment->p_filesz, &contents.abi_version);
     }
     if (!status.ok()) return status;
   }
-  if (taken.empty()) return Bad("e_phnum", "nothing to load");
-  bool entry_inside = std::any_of(taken.begin(), taken.end(), [&](const Range& range) {
-    return contents.entry >= range.start && contents.entry < range.end;
-  });
+  if (contents.segments.empty()) return Bad("e_phnum", "nothing to load");
+  std::sort(contents.segments.begin(), contents.segments.end(),
+            [](const Segment& a, const Segment& b) { return a.gpa < b.gpa; });
+  bool entry_inside =
+      std::any_of(contents.segments.begin(), contents.segments.end(), [&](const Segment& segment) {
+        return contents.entry >= segment.gpa && contents.entry - segment.gpa < segment.size;
+      });
   if (!entry_inside)
     return Bad("e_entry",
                absl::StrCat("0x", absl::Hex(contents.entry), " is in no loaded segment"));
@@ -200,7 +207,8 @@ absl::StatusOr<LoadedImage> LoadElf64(GuestMemory& memory, const ImageSpec& spec
   if (status.ok()) status = WriteCommandLine(memory, spec.command_line);
   if (!status.ok()) return status;
   LoadedImage loaded{ImageKind::kElf64, LongModeEntry(contents->entry),
-                     std::move(contents->symbols), contents->abi_version};
+                     std::move(contents->symbols), contents->abi_version,
+                     std::move(contents->segments)};
   // RDI: the command line; RSI: the size of RAM below the hole; RDX: how many vCPUs there are.
   loaded.boot_registers.gpr[x86::kRdi] = kBootCommandLine;
   loaded.boot_registers.gpr[x86::kRsi] = memory.regions()[0].size;

@@ -36,7 +36,7 @@ struct Range {
 struct ElfContents {
   bool is_64 = false;
   uint64_t entry = 0;
-  std::vector<Range> segments;  // disjoint, at least one
+  std::vector<Segment> segments;  // disjoint, at least one
   std::vector<Symbol> symbols;
   std::optional<uint32_t> abi_version;
 };

@@ -34,6 +34,13 @@ struct Symbol {
   uint64_t address;
   uint64_t size;
   std::string name;
+  bool is_code = false;  // the table says that it is a function
+};
+
+// A segment as an ELF image asks for it: [gpa, gpa + size), and what the guest may do there.
+struct Segment {
+  uint64_t gpa, size;
+  bool writable, executable;
 };
 
 struct LoadedImage {
@@ -42,7 +49,8 @@ struct LoadedImage {
   std::vector<Symbol> symbols;    // sorted by address; empty if the image has none
   // What the image's ELF note of owner "Trapline" says, if it has one: it was written for our
   // paravirtual ABI (core/guest/abi.h).
-  std::optional<uint32_t> abi_version;
+  std::optional<uint32_t> abi_version{};
+  std::vector<Segment> segments{};  // of an ELF64: disjoint, sorted by address
 };
 
 // Puts a bzImage (64-bit boot protocol), a Multiboot 1 image or an ELF64 into clean memory, with

@@ -193,7 +193,8 @@ absl::StatusOr<LoadedImage> LoadMultiboot(GuestMemory& memory, const ImageSpec& 
     if (!contents.ok()) return contents.status();
     if (contents->entry >> 32) return Bad("e_entry", "above 4 GiB");
     entry = static_cast<uint32_t>(contents->entry);
-    taken = std::move(contents->segments);
+    for (const Segment& segment : contents->segments)
+      taken.push_back({segment.gpa, segment.gpa + segment.size});
     loaded.symbols = std::move(contents->symbols);
     loaded.abi_version = contents->abi_version;
   }
