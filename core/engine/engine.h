@@ -34,11 +34,13 @@ struct RamRegion {
 };
 
 enum class ExitReason {
-  kTrap,      // an invalid opcode: see Exit::trap; nothing was delivered to the guest yet
-  kHalt,      // HLT: run again once an interrupt waits
-  kShutdown,  // triple fault
-  kKick,      // Vcpu::Kick, or the host asked for it
-  kFailure,   // the engine cannot go on with this guest; Exit::failure says why
+  kTrap,       // an invalid opcode: see Exit::trap; nothing was delivered to the guest yet
+  kHalt,       // HLT: run again once an interrupt waits
+  kShutdown,   // triple fault
+  kKick,       // Vcpu::Kick, or the host asked for it
+  kException,  // a fault that the host wants to see (VcpuHost::WantsExceptions) or that the engine
+               // cannot deliver: see Exit::exception; nothing was delivered to the guest
+  kFailure,    // the engine cannot go on with this guest; Exit::failure says why
 };
 
 // Why Vcpu::Run returned.
@@ -54,6 +56,13 @@ struct Exit {
     std::byte bytes[3] = {};
     uint64_t gpa[3] = {};  // guest-physical address of each of those bytes
   } trap;
+  // kException: which. The registers stand at the instruction, or behind it for INT3, INTO and
+  // INT1, as the architecture has it.
+  struct Exception {
+    x86::Vector vector{};
+    uint32_t error_code = 0;  // where the vector has one
+    uint64_t address = 0;     // kPageFault: the linear address
+  } exception;
   std::string failure;
 };
 

@@ -38,7 +38,8 @@ enum class HypercallOutcome {
   kInvalidOpcode,  // a rewritten site where the original would have been no hypercall: raise #UD
 };
 
-// The callbacks of one vCPU. Every call comes on that vCPU's own thread, from within Vcpu::Run.
+// The callbacks of one vCPU. Every call but OnLost comes on that vCPU's own thread, from within
+// Vcpu::Run.
 class VcpuHost {
  public:
   virtual ~VcpuHost() = default;
@@ -71,6 +72,13 @@ class VcpuHost {
 
   // The guest's TSC without IA32_TSC_ADJUST or writes to IA32_TSC, which the engine adds.
   virtual uint64_t Tsc() = 0;
+
+  // True if exceptions shall end the run (ExitReason::kException) rather than be delivered through
+  // the IDT. Invalid opcodes stay traps. Cheap.
+  virtual bool WantsExceptions() { return false; }
+  // The engine lost this vCPU outside Run (its process died, say): run it once more, whatever it
+  // waits for, to learn why. Any thread.
+  virtual void OnLost() {}
 
   // --- Hypercalls by the fast ways in (core/hypercall/hypercall.h tells the whole story) ---
 

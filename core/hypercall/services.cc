@@ -11,13 +11,14 @@
 #include <array>
 
 #include "core/guest/abi.h"
+#include "core/x86/paging.h"
 
 namespace trapline::hypercall {
 namespace {
 
 constexpr uint64_t Error(int error) { return static_cast<uint64_t>(-static_cast<int64_t>(error)); }
 
-constexpr uint64_t kMaxConsoleWrite = 4096;
+constexpr uint64_t kMaxConsoleBytes = 4096;  // in one call
 
 void KickCpu(ServiceHost& host, LedgerServices&, Call& call) {
   host.KickVcpu(static_cast<uint32_t>(call.args[1]));
@@ -76,11 +77,11 @@ void Ping(ServiceHost&, LedgerServices&, Call& call) { call.result = call.args[0
 
 void ConsoleWrite(ServiceHost& host, LedgerServices&, Call& call) {
   uint64_t length = call.args[1];
-  if (length > kMaxConsoleWrite) {
+  if (length > kMaxConsoleBytes) {
     call.result = Error(KVM_E2BIG);
     return;
   }
-  std::array<std::byte, kMaxConsoleWrite> bytes;
+  std::array<std::byte, kMaxConsoleBytes> bytes;
   if (!host.ReadGuest(call.args[0], std::span(bytes).first(length))) {
     call.result = Error(KVM_EFAULT);
     return;
@@ -117,6 +118,69 @@ void LimitTechnique(ServiceHost&, LedgerServices& ledger, Call& call) {
   call.result = ledger.LimitTechnique(call.args[0]) ? 0 : Error(KVM_EINVAL);
 }
 
+// ---- Upcalls ----
+
+void RegisterUpcall(ServiceHost& host, LedgerServices&, Call& call) {
+  uint64_t entry = call.args[0], info = call.args[1];
+  if (!x86::Canonical(entry) || info % sizeof(trapline_vcpu_info) != 0) {
+    call.result = Error(KVM_EINVAL);
+    return;
+  }
+  call.result = host.RegisterUpcall(call.vcpu, entry, info) ? 0 : Error(KVM_EFAULT);
+}
+
+void SetTimer(ServiceHost& host, LedgerServices&, Call& call) {
+  host.SetTimer(call.vcpu, call.args[0]);
+  call.result = 0;
+}
+
+void StartVcpu(ServiceHost& host, LedgerServices&, Call& call) {
+  if (call.args[0] > UINT32_MAX || !x86::Canonical(call.args[1]) || !x86::Canonical(call.args[2])) {
+    call.result = Error(KVM_EINVAL);
+    return;
+  }
+  switch (host.StartVcpu(call.vcpu, {.vcpu = static_cast<uint32_t>(call.args[0]),
+                                     .entry = call.args[1],
+                                     .stack = call.args[2],
+                                     .argument = call.args[3]})) {
+    case StartOutcome::kStarted:
+      call.result = 0;
+      call.outcome = engine::HypercallOutcome::kExit;
+      return;
+    case StartOutcome::kNoSuchVcpu:
+      call.result = Error(KVM_EINVAL);
+      return;
+    case StartOutcome::kRunning:
+      call.result = Error(KVM_EPERM);
+      return;
+  }
+}
+
+void SendEvent(ServiceHost& host, LedgerServices&, Call& call) {
+  uint64_t event = call.args[1];
+  bool good = event >= TRAPLINE_EVENT_GUEST && event < TRAPLINE_EVENTS &&
+              host.RaiseEvent(call.args[0], static_cast<unsigned>(event));
+  call.result = good ? 0 : Error(KVM_EINVAL);
+}
+
+void ConsoleRead(ServiceHost& host, LedgerServices&, Call& call) {
+  if (call.args[1] > kMaxConsoleBytes) {
+    call.result = Error(KVM_E2BIG);
+    return;
+  }
+  call.result = host.ReadConsole(call.args[0], call.args[1]).value_or(Error(KVM_EFAULT));
+}
+
+void ConsolePut(ServiceHost& host, LedgerServices&, Call& call) {
+  uint64_t count = call.args[1];
+  if (count > sizeof call.args[0]) {
+    call.result = Error(KVM_EINVAL);
+    return;
+  }
+  host.ConsoleOutput({reinterpret_cast<const char*>(&call.args[0]), count});
+  call.result = count;
+}
+
 struct Service {
   uint64_t number;
   const char* name;
@@ -141,6 +205,12 @@ constexpr Service kOwnServices[] = {
     {TRAPLINE_HC_ENTROPY, "entropy", 0, Entropy},
     {TRAPLINE_HC_DIRECT_SITES, "direct_sites", 2, DirectSites},
     {TRAPLINE_HC_TECHNIQUE, "technique", 1, LimitTechnique},
+    {TRAPLINE_HC_UPCALL, "upcall", 2, RegisterUpcall},
+    {TRAPLINE_HC_TIMER, "timer", 1, SetTimer},
+    {TRAPLINE_HC_VCPU_START, "vcpu_start", 4, StartVcpu},
+    {TRAPLINE_HC_SEND_EVENT, "send_event", 2, SendEvent},
+    {TRAPLINE_HC_CONSOLE_READ, "console_read", 2, ConsoleRead},
+    {TRAPLINE_HC_CONSOLE_PUT, "console_put", 2, ConsolePut},
 };
 
 const Service* FindService(uint64_t number) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,7 +12,15 @@
 
 namespace trapline::hypercall {
 
-// What the services ask of the VM. Called on vCPU threads.
+// What TRAPLINE_HC_VCPU_START asks for; the addresses are canonical.
+struct VcpuStart {
+  uint32_t vcpu = 0;
+  uint64_t entry = 0, stack = 0, argument = 0;
+};
+
+enum class StartOutcome { kStarted, kNoSuchVcpu, kRunning };
+
+// What the services ask of the VM. Called on vCPU threads; caller is that vCPU.
 class ServiceHost {
  public:
   virtual ~ServiceHost() = default;
@@ -29,6 +38,20 @@ class ServiceHost {
   virtual void ConsoleOutput(std::string_view bytes) = 0;
   // The guest ends itself with this status.
   virtual void Shutdown(uint32_t status) = 0;
+
+  // --- Upcalls (core/vm/upcalls.h) ---
+  // Makes entry the caller's upcall, with the trapline_vcpu_info at info, a multiple of 64, or
+  // none where that is 0; entry 0 takes it back. False: info is not RAM.
+  virtual bool RegisterUpcall(uint32_t caller, uint64_t entry, uint64_t info) = 0;
+  // Raises the timer event on the caller when guest time reaches deadline, in ns; ~0: never.
+  virtual void SetTimer(uint32_t caller, uint64_t deadline) = 0;
+  // The caller's run must end soon for the start to happen (HypercallOutcome::kExit).
+  virtual StartOutcome StartVcpu(uint32_t caller, const VcpuStart& start) = 0;
+  // event is below 64. False: no such vCPU.
+  virtual bool RaiseEvent(uint64_t vcpu, unsigned event) = 0;
+  // Moves up to length bytes of console input to guest memory; how many. Nothing if that is not
+  // RAM.
+  virtual std::optional<uint64_t> ReadConsole(uint64_t gpa, uint64_t length) = 0;
 };
 
 // A call and its answer.

@@ -4,21 +4,53 @@
 //
 // A vCPU that has nothing to do (HLT, or waiting for a start-up IPI) sleeps on its doorbell inside
 // the gate. Whoever gives it work rings: an interrupt controller through Attend, another vCPU
-// through Init and Startup, the VM through Nudge when it closes the gate. Each stores what it has
-// to say before it rings, and the thread looks at everything after each ring, so no wake-up is
-// lost.
+// through Init, Startup and Begin, an event through Upcalls, the VM through Nudge when it closes
+// the gate. Each stores what it has to say before it rings, and the thread looks at everything
+// after each ring, so no wake-up is lost.
+//
+// A paravirtual start takes two steps, since the new vCPU begins in the mode of the one that starts
+// it, whose registers can be read only between two runs: the service claims the new vCPU and notes
+// the start, which fixes the guest's answer; the starter's thread, out of Run, makes the registers
+// and hands them over. All that happens within one stretch inside the gate.
 #include "core/vm/vcpu_thread.h"
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/hypercall/kvm_features.h"
 
 namespace trapline::vm {
+namespace {
+
+// The state of a vCPU that another one starts in its own mode and address space.
+x86::Registers StartedBy(const x86::Registers& starter, const hypercall::VcpuStart& start) {
+  x86::Registers registers = x86::ResetState();
+  registers.gpr = {};
+  registers.gpr[x86::kRsp] = start.stack;
+  registers.gpr[x86::kRdi] = start.argument;
+  registers.rip = start.entry;
+  registers.segment = starter.segment;
+  // What these point to is mostly a CPU's own.
+  registers.segment[x86::kFs].base = registers.segment[x86::kGs].base = 0;
+  registers.gdtr = starter.gdtr;
+  registers.idtr = {};
+  registers.cr0 = starter.cr0;
+  registers.cr3 = starter.cr3;
+  registers.cr4 = starter.cr4;
+  registers.efer = starter.efer;
+  return registers;
+}
+
+}  // namespace
 
 VcpuThread::VcpuThread(uint32_t index, VcpuShared shared)
     : index_(index),
       shared_(std::move(shared)),
-      pv_clock_(shared_.services, shared_.clock.frequency()) {}
+      pv_clock_(shared_.services, shared_.clock.frequency()),
+      upcalls_(shared_.memory, shared_.clock, shared_.platform.timers(), [this](bool interrupt) {
+        if (interrupt) vcpu_->Kick();
+        doorbell_.Ring();
+      }) {}
 
 VcpuThread::~VcpuThread() { Join(); }
 
@@ -34,6 +66,14 @@ void VcpuThread::Prepare(const x86::Registers* boot_registers) {
   init_pending_ = false;
   startup_vector_ = kNoStartup;
   unhalted_ = false;
+  lost_ = false;
+  claimed_ = boot_registers != nullptr;
+  starts_.clear();
+  {
+    absl::MutexLock lock(&begin_mutex_);
+    begin_.reset();
+  }
+  upcalls_.Reset();
   pv_clock_.Reset();
   activity_ = boot_registers ? Activity::kRunning : Activity::kWaitForStartup;
   vcpu_->SetRegisters(boot_registers ? *boot_registers : x86::ResetState());
@@ -65,6 +105,19 @@ void VcpuThread::Startup(uint8_t sipi_vector) {
   Nudge();
 }
 
+void VcpuThread::Begin(const x86::Registers& registers) {
+  {
+    absl::MutexLock lock(&begin_mutex_);
+    begin_ = std::make_unique<x86::Registers>(registers);
+  }
+  Nudge();
+}
+
+void VcpuThread::OnLost() {
+  lost_ = true;
+  doorbell_.Ring();
+}
+
 void VcpuThread::Main() {
   run_delay_.emplace();
   while (shared_.gate.Enter()) {
@@ -75,13 +128,20 @@ void VcpuThread::Main() {
 
 void VcpuThread::Step() {
   TakeInitAndStartup();
+  TakeStart();
   switch (activity_) {
-    case Activity::kWaitForStartup:
     case Activity::kDead:
       doorbell_.Wait();
       return;
+    case Activity::kWaitForStartup:
+      if (lost_.exchange(false)) {
+        Run();
+      } else {
+        doorbell_.Wait();
+      }
+      return;
     case Activity::kHalted:
-      if (!shared_.platform.HasWork(index_) && !unhalted_.exchange(false)) {
+      if (!HasWork()) {
         doorbell_.Wait();
         return;
       }
@@ -89,8 +149,40 @@ void VcpuThread::Step() {
       shared_.hypercalls->BeginEpoch(index_);
       [[fallthrough]];
     case Activity::kRunning:
-      HandleExit(vcpu_->Run());
+      if (auto status = upcalls_.DeliverEvent(*vcpu_); !status.ok()) {
+        Die(absl::StrCat("no upcall for an event: ", status.message()));
+        return;
+      }
+      Run();
   }
+}
+
+bool VcpuThread::HasWork() {
+  return shared_.platform.HasWork(index_) || unhalted_.exchange(false) || upcalls_.EventPending() ||
+         lost_.exchange(false);
+}
+
+void VcpuThread::Run() {
+  HandleExit(vcpu_->Run());
+  StartOthers();
+}
+
+void VcpuThread::StartOthers() {
+  if (starts_.empty()) return;
+  const x86::Registers registers = vcpu_->GetRegisters();
+  for (const hypercall::VcpuStart& start : std::exchange(starts_, {}))
+    shared_.start(start.vcpu, StartedBy(registers, start));
+}
+
+void VcpuThread::TakeStart() {
+  std::unique_ptr<x86::Registers> registers;
+  {
+    absl::MutexLock lock(&begin_mutex_);
+    registers = std::move(begin_);
+  }
+  if (!registers || activity_ != Activity::kWaitForStartup) return;
+  vcpu_->SetRegisters(*registers);
+  activity_ = Activity::kRunning;
 }
 
 // INIT puts a processor into the wait-for-SIPI state; the first start-up IPI there starts it, later
@@ -98,11 +190,13 @@ void VcpuThread::Step() {
 void VcpuThread::TakeInitAndStartup() {
   if (init_pending_.exchange(false)) {
     activity_ = Activity::kWaitForStartup;
+    claimed_ = false;
+    upcalls_.Reset();
     shared_.platform.InitApic(index_);
     vcpu_->SetRegisters(x86::ResetState());
   }
   int vector = startup_vector_.exchange(kNoStartup);
-  if (vector == kNoStartup || activity_ != Activity::kWaitForStartup) return;
+  if (vector == kNoStartup || activity_ != Activity::kWaitForStartup || !ClaimStart()) return;
   vcpu_->SetRegisters(x86::StartupState(static_cast<uint8_t>(vector)));
   activity_ = Activity::kRunning;
 }
@@ -117,18 +211,37 @@ void VcpuThread::HandleExit(const engine::Exit& exit) {
       return;
     case engine::ExitReason::kKick:
       return;
+    case engine::ExitReason::kException:
+      HandleException(exit.exception);
+      return;
     case engine::ExitReason::kShutdown:
+      Die("triple fault");
+      return;
     case engine::ExitReason::kFailure:
-      activity_ = Activity::kDead;
-      shared_.on_dead(index_, exit.failure);
+      Die(exit.failure);
       return;
   }
+}
+
+void VcpuThread::HandleException(const engine::Exit::Exception& exception) {
+  if (!upcalls_.registered()) {
+    Die(absl::StrCat("exception ", static_cast<unsigned>(exception.vector)));
+    return;
+  }
+  if (auto status = upcalls_.DeliverException(*vcpu_, exception); !status.ok())
+    Die(absl::StrCat("double fault: ", status.message()));
+}
+
+void VcpuThread::Die(const std::string& failure) {
+  activity_ = Activity::kDead;
+  shared_.on_dead(index_, failure);
 }
 
 void VcpuThread::HandleTrap(const engine::Exit::Trap& trap) {
   switch (shared_.hypercalls->OnTrap(index_, *vcpu_, trap)) {
     case engine::HypercallOutcome::kNotOurs:
     case engine::HypercallOutcome::kInvalidOpcode:
+      if (upcalls_.registered()) return HandleException({.vector = x86::Vector::kInvalidOpcode});
       vcpu_->InjectException(x86::Vector::kInvalidOpcode, 0);
       return;
     case engine::HypercallOutcome::kHalt:

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "core/base/vm_clock.h"
@@ -19,6 +20,7 @@
 #include "core/vm/doorbell.h"
 #include "core/vm/run_delay.h"
 #include "core/vm/run_gate.h"
+#include "core/vm/upcalls.h"
 
 namespace trapline::vm {
 
@@ -27,11 +29,14 @@ struct VcpuShared {
   RunGate& gate;
   base::VmClock& clock;
   machine::Platform& platform;
+  machine::GuestMemory& memory;
   hypercall::ServiceHost& services;
   const std::unique_ptr<hypercall::HypercallCore>&
       hypercalls;  // made after the threads, before they run
-  // A vCPU cannot go on: triple fault (failure empty) or an engine failure. Called on its thread.
+  // A vCPU cannot go on: why. Called on its thread.
   std::function<void(uint32_t vcpu, const std::string& failure)> on_dead;
+  // This vCPU is to be started with these registers. Called on another vCPU's thread.
+  std::function<void(uint32_t vcpu, const x86::Registers& registers)> start;
 };
 
 // Construct, then SetVcpu, then Launch. Ring, Init and Startup may come from any thread;
@@ -61,6 +66,18 @@ class VcpuThread final : public engine::VcpuHost {
   void Init();
   void Startup(uint8_t sipi_vector);
 
+  // --- Paravirtual starts (TRAPLINE_HC_VCPU_START) ---
+  // Reserves this vCPU for a start that follows; false: it was started already. Any thread.
+  bool ClaimStart() { return !claimed_.exchange(true); }
+  // Starts another vCPU, claimed before, in this one's mode as soon as this one has left Run. From
+  // a service of this vCPU's.
+  void StartLater(const hypercall::VcpuStart& start) { starts_.push_back(start); }
+  // Lets this vCPU begin with these registers, if it waits for its start. Any thread.
+  void Begin(const x86::Registers& registers);
+
+  // This vCPU's upcall and events.
+  Upcalls& upcalls() { return upcalls_; }
+
   // engine::VcpuHost
   uint64_t ReadMmio(uint64_t gpa, unsigned size) override;
   void WriteMmio(uint64_t gpa, unsigned size, uint64_t value) override;
@@ -75,6 +92,8 @@ class VcpuThread final : public engine::VcpuHost {
   uint8_t ReadTaskPriority() override;
   void WriteTaskPriority(uint8_t priority) override;
   uint64_t Tsc() override { return shared_.clock.Ticks(); }
+  bool WantsExceptions() override { return upcalls_.registered(); }
+  void OnLost() override;
   engine::HypercallOutcome OnHypercallInterrupt(engine::HypercallFrame& frame,
                                                 uint64_t gpa) override;
   void* ResolveLinkedSite(uint64_t gpa) override;
@@ -90,7 +109,13 @@ class VcpuThread final : public engine::VcpuHost {
   void Main();
   void Step();
   void TakeInitAndStartup();
+  void TakeStart();
+  void Run();
+  void StartOthers();
+  bool HasWork();
   void HandleExit(const engine::Exit& exit);
+  void HandleException(const engine::Exit::Exception& exception);
+  void Die(const std::string& failure);
   void HandleTrap(const engine::Exit::Trap& trap);
   void TellStealTime();
 
@@ -102,7 +127,13 @@ class VcpuThread final : public engine::VcpuHost {
   hypercall::PvClock pv_clock_;
   std::optional<RunDelay> run_delay_;  // the thread's own
   uint64_t steal_told_ = 0;            // when, in ticks
+  Upcalls upcalls_;
+  std::vector<hypercall::VcpuStart> starts_;  // of others, asked for in this run
+  std::atomic<bool> claimed_{false};          // started, or about to be
+  absl::Mutex begin_mutex_;
+  std::unique_ptr<x86::Registers> begin_ ABSL_GUARDED_BY(begin_mutex_);
   std::atomic<bool> unhalted_{false};
+  std::atomic<bool> lost_{false};
   std::atomic<bool> init_pending_{false};
   std::atomic<int> startup_vector_{kNoStartup};
   std::thread thread_;

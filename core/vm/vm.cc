@@ -26,6 +26,7 @@
 #include "core/base/log.h"
 #include "core/base/unique_fd.h"
 #include "core/engine/engine.h"
+#include "core/guest/abi.h"
 #include "core/machine/loader/image.h"
 #include "core/machine/memory/guest_memory.h"
 #include "core/machine/platform/platform.h"
@@ -44,6 +45,7 @@ namespace {
 constexpr uint64_t kMaxRead = uint64_t{16} << 20;
 constexpr uint32_t kMaxInstructions = 1000;
 constexpr uint64_t kLongestInstruction = 15;
+constexpr size_t kConsoleQueue = 64 << 10;  // bytes typed and not read
 
 absl::Status FieldError(absl::string_view field, const absl::Status& status) {
   absl::Status error(status.code(), status.message());
@@ -153,6 +155,7 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
     EventKind kind;
     std::string reason;
     int exit_status = -1;
+    uint64_t boot = 0;  // in which it came; Ask sets it
   };
   class BusyGuard;
 
@@ -172,10 +175,20 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
     Ask({EventKind::kGuestExit, absl::StrCat("the guest shut down with ", status),
          static_cast<int>(status << 1 | 1)});
   }
+  bool RegisterUpcall(uint32_t caller, uint64_t entry, uint64_t info) override {
+    return vcpus_[caller]->upcalls().Register(entry, info);
+  }
+  void SetTimer(uint32_t caller, uint64_t deadline) override {
+    vcpus_[caller]->upcalls().SetTimer(deadline);
+  }
+  hypercall::StartOutcome StartVcpu(uint32_t caller, const hypercall::VcpuStart& start) override;
+  bool RaiseEvent(uint64_t vcpu, unsigned event) override;
+  std::optional<uint64_t> ReadConsole(uint64_t gpa, uint64_t length) override;
   std::byte* Find(uint64_t gpa, uint64_t size) override { return memory_->Find(gpa, size); }
 
   machine::PlatformObserver PlatformCallbacks();
   absl::Status LoadImages();
+  size_t QueueConsole(std::string_view bytes);
   void NudgeAll();
   void CloseGate() {
     gate_.Close([this] { NudgeAll(); });
@@ -208,12 +221,17 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
   std::atomic<bool> move_busy_{false};
   absl::Mutex transition_mutex_;  // before the gate, before state_mutex_
   bool gate_open_ ABSL_GUARDED_BY(transition_mutex_) = false;
+  // Counts boots; changes with transition_mutex_ held and the gate closed.
+  std::atomic<uint64_t> boot_{0};
   bool fresh_ ABSL_GUARDED_BY(transition_mutex_) = true;  // images are loaded, nothing has run
 
   mutable absl::Mutex state_mutex_;
   State state_ ABSL_GUARDED_BY(state_mutex_) = State::kCreated;
   std::string reason_ ABSL_GUARDED_BY(state_mutex_);
   int exit_status_ ABSL_GUARDED_BY(state_mutex_) = -1;
+
+  absl::Mutex console_mutex_;
+  std::deque<char> console_input_ ABSL_GUARDED_BY(console_mutex_);  // of a guest with an upcall
 
   absl::Mutex requests_mutex_;
   std::deque<Request> requests_ ABSL_GUARDED_BY(requests_mutex_);
@@ -294,12 +312,14 @@ absl::Status VmImpl::Build() {
   platform_ = std::make_unique<machine::Platform>(config_.vcpus, clock_, PlatformCallbacks(),
                                                   config_.memory_bytes);
   auto on_dead = [this](uint32_t vcpu, const std::string& failure) {
-    Ask({EventKind::kTripleFault, failure.empty() ? absl::StrCat("triple fault on vCPU ", vcpu)
-                                                  : absl::StrCat("vCPU ", vcpu, ": ", failure)});
+    Ask({EventKind::kTripleFault, absl::StrCat("vCPU ", vcpu, ": ", failure)});
+  };
+  auto start = [this](uint32_t vcpu, const x86::Registers& registers) {
+    vcpus_[vcpu]->Begin(registers);
   };
   for (uint32_t i = 0; i < config_.vcpus; ++i) {
     vcpus_.push_back(std::make_unique<VcpuThread>(
-        i, VcpuShared{gate_, clock_, *platform_, *this, hypercalls_, on_dead}));
+        i, VcpuShared{gate_, clock_, *platform_, *memory_, *this, hypercalls_, on_dead, start}));
     auto vcpu = engine_->CreateVcpu(i, *vcpus_.back());
     if (!vcpu.ok()) return vcpu.status();
     vcpus_.back()->SetVcpu(*std::move(vcpu));
@@ -320,6 +340,7 @@ VmImpl::~VmImpl() {
   gate_.Dismantle();
   for (auto& vcpu : vcpus_) vcpu->Nudge();
   for (auto& vcpu : vcpus_) vcpu->Join();
+  if (platform_) platform_->timers().Stop();  // they call the vCPUs
 }
 
 absl::Status VmImpl::LoadImages() {
@@ -364,6 +385,7 @@ void VmImpl::LetRun() {
 }
 
 absl::Status VmImpl::Reboot() {
+  ++boot_;
   platform_->Reset();
   hypercalls_->Reset();
   if (!fresh_) {
@@ -372,6 +394,10 @@ absl::Status VmImpl::Reboot() {
     if (auto status = LoadImages(); !status.ok()) return status;
   }
   fresh_ = false;
+  {
+    absl::MutexLock lock(&console_mutex_);
+    console_input_.clear();
+  }
   for (size_t i = 0; i < vcpus_.size(); ++i)
     vcpus_[i]->Prepare(i == 0 ? &boot_registers_ : nullptr);
   return absl::OkStatus();
@@ -434,6 +460,7 @@ absl::StatusOr<StopOutcome> VmImpl::Stop(StopMode mode, absl::Duration grace) {
   if (over() && state() != State::kCreated) return StopOutcome::kAlreadyStopped;
   if (mode == StopMode::kGraceful && state() == State::kRunning) {
     platform_->PowerButton();
+    if (vcpus_[0]->upcalls().TakesEvents()) vcpus_[0]->upcalls().Raise(TRAPLINE_EVENT_POWER);
     absl::MutexLock lock(&state_mutex_);
     auto gone = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_mutex_) {
       return state_ != State::kRunning && state_ != State::kPaused;
@@ -461,6 +488,7 @@ void VmImpl::HaltForGood(State state, EventKind kind, const std::string& reason,
 // ---- What the guest asks for ----
 
 void VmImpl::Ask(Request request) {
+  request.boot = boot_;
   absl::MutexLock lock(&requests_mutex_);
   requests_.push_back(std::move(request));
 }
@@ -484,7 +512,8 @@ void VmImpl::Supervise() {
 
 void VmImpl::Handle(const Request& request) {
   absl::MutexLock lock(&transition_mutex_);
-  if (state() != State::kRunning) return;  // something else ended this boot already
+  // Something else ended this boot already, and perhaps there is a new one.
+  if (state() != State::kRunning || request.boot != boot_) return;
   if (request.kind != EventKind::kGuestReset) {
     bool failed = request.kind == EventKind::kTripleFault;
     HaltForGood(failed ? State::kFailed : State::kStopped, request.kind, request.reason,
@@ -493,11 +522,6 @@ void VmImpl::Handle(const Request& request) {
   }
   CloseGate();
   gate_open_ = false;
-  {
-    // What other vCPUs asked for before they stood still belongs to the boot that is over.
-    absl::MutexLock requests(&requests_mutex_);
-    requests_.clear();
-  }
   if (auto status = Reboot(); !status.ok()) {
     SetState(State::kFailed, EventKind::kFailed, absl::StrCat("cannot reboot: ", status.message()));
     return;
@@ -519,10 +543,48 @@ bool VmImpl::SendInterrupt(uint32_t apic_id, bool nmi, uint8_t vector) {
       apic_id, nmi ? machine::DeliveryMode::kNmi : machine::DeliveryMode::kFixed, vector);
 }
 
+hypercall::StartOutcome VmImpl::StartVcpu(uint32_t caller, const hypercall::VcpuStart& start) {
+  if (start.vcpu >= vcpus_.size()) return hypercall::StartOutcome::kNoSuchVcpu;
+  if (!vcpus_[start.vcpu]->ClaimStart()) return hypercall::StartOutcome::kRunning;
+  vcpus_[caller]->StartLater(start);
+  return hypercall::StartOutcome::kStarted;
+}
+
+bool VmImpl::RaiseEvent(uint64_t vcpu, unsigned event) {
+  if (vcpu >= vcpus_.size()) return false;
+  vcpus_[vcpu]->upcalls().Raise(event);
+  return true;
+}
+
+std::optional<uint64_t> VmImpl::ReadConsole(uint64_t gpa, uint64_t length) {
+  std::byte* to = memory_->Find(gpa, length);
+  if (!to) return std::nullopt;
+  absl::MutexLock lock(&console_mutex_);
+  uint64_t count = std::min<uint64_t>(length, console_input_.size());
+  auto end = console_input_.begin() + static_cast<ptrdiff_t>(count);
+  std::transform(console_input_.begin(), end, to, [](char c) { return std::byte(c); });
+  console_input_.erase(console_input_.begin(), end);
+  return count;
+}
+
+size_t VmImpl::QueueConsole(std::string_view bytes) {
+  absl::MutexLock lock(&console_mutex_);
+  size_t taken = std::min(bytes.size(), kConsoleQueue - console_input_.size());
+  console_input_.insert(console_input_.end(), bytes.begin(),
+                        bytes.begin() + static_cast<ptrdiff_t>(taken));
+  return taken;
+}
+
 // ---- Looking in ----
 
 absl::Status VmImpl::WriteConsole(std::string_view bytes) {
-  size_t taken = platform_->WriteConsole(bytes);
+  size_t taken;
+  if (vcpus_[0]->upcalls().TakesEvents()) {
+    taken = QueueConsole(bytes);
+    vcpus_[0]->upcalls().Raise(TRAPLINE_EVENT_CONSOLE);
+  } else {
+    taken = platform_->WriteConsole(bytes);
+  }
   if (taken == bytes.size()) return absl::OkStatus();
   return absl::ResourceExhaustedError(
       absl::StrCat("the guest has not read its console: ", bytes.size() - taken, " of ",

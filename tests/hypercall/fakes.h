@@ -3,6 +3,8 @@
 // asked of it, and an engine whose vCPUs never execute.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -10,6 +12,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/engine/engine.h"
@@ -57,6 +60,31 @@ class FakeHost final : public ServiceHost, public PhysicalMemory {
   uint64_t Nanoseconds() override { return now; }
   void ConsoleOutput(std::string_view bytes) override { console += bytes; }
   void Shutdown(uint32_t status) override { ended = status; }
+  bool RegisterUpcall(uint32_t caller, uint64_t entry, uint64_t info) override {
+    if (info != 0 && !Find(info, 64)) return false;
+    upcalls.push_back({caller, entry, info});
+    return true;
+  }
+  void SetTimer(uint32_t caller, uint64_t deadline) override { timers[caller] = deadline; }
+  StartOutcome StartVcpu(uint32_t caller, const VcpuStart& start) override {
+    if (start.vcpu >= kVcpus) return StartOutcome::kNoSuchVcpu;
+    if (start.vcpu == caller) return StartOutcome::kRunning;
+    started.push_back(start);
+    return StartOutcome::kStarted;
+  }
+  bool RaiseEvent(uint64_t vcpu, unsigned event) override {
+    if (vcpu >= kVcpus) return false;
+    raised.push_back({vcpu, event});
+    return true;
+  }
+  std::optional<uint64_t> ReadConsole(uint64_t gpa, uint64_t length) override {
+    std::byte* to = Find(gpa, length);
+    if (!to) return std::nullopt;
+    uint64_t count = std::min<uint64_t>(length, typed.size());
+    std::memcpy(to, typed.data(), count);
+    typed.erase(0, count);
+    return count;
+  }
 
   template <typename T>
   T At(uint64_t gpa) const {
@@ -70,6 +98,11 @@ class FakeHost final : public ServiceHost, public PhysicalMemory {
   std::vector<SentInterrupt> sent;
   std::string console;
   std::optional<uint32_t> ended;
+  std::vector<std::array<uint64_t, 3>> upcalls;  // vCPU, entry, info
+  std::map<uint32_t, uint64_t> timers;           // deadlines by vCPU
+  std::vector<VcpuStart> started;
+  std::vector<std::pair<uint64_t, unsigned>> raised;  // vCPU, event
+  std::string typed;
   uint64_t now = 0;
 };
 

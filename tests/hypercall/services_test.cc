@@ -44,7 +44,7 @@ constexpr uint64_t kNmi = 4 << 8, kInit = 5 << 8;
 TEST_F(Services, AnUnknownNumberIsAnsweredWithEnosys) {
   EXPECT_EQ(Ask(0), -KVM_ENOSYS);
   EXPECT_EQ(Ask(4711), -KVM_ENOSYS);
-  EXPECT_EQ(Ask(TRAPLINE_HC_TECHNIQUE + 1), -KVM_ENOSYS);
+  EXPECT_EQ(Ask(TRAPLINE_HC_CONSOLE_PUT + 1), -KVM_ENOSYS);
   EXPECT_EQ(Ask(~uint64_t{0}), -KVM_ENOSYS);
 }
 

@@ -249,7 +249,7 @@ void Dispatcher::Decode(Block* block, const BlockMode& mode) {
 }
 
 bool Dispatcher::HandleFault(const Fault& fault, const Op* op) {
-  if (op) {
+  if (op && !fault.trap) {
     cpu_.Uncount(op);
     cpu_.rip = cpu_.RipOf(op) & cpu_.RipMask();
   }
@@ -262,7 +262,18 @@ bool Dispatcher::HandleFault(const Fault& fault, const Op* op) {
     FillTrap(fault.raised);
     return false;
   }
+  if (cpu_.host.WantsExceptions()) {
+    FillException(actual);
+    return false;
+  }
   return Deliver(actual);
+}
+
+void Dispatcher::FillException(const Fault& fault) {
+  if (fault.vector == x86::Vector::kPageFault) cpu_.cr2 = fault.address;
+  exit_.reason = ExitReason::kException;
+  exit_.exception = {fault.vector, x86::HasErrorCode(fault.vector) ? fault.error_code : 0,
+                     fault.vector == x86::Vector::kPageFault ? fault.address : 0};
 }
 
 bool Dispatcher::Deliver(const Fault& first) {

@@ -42,6 +42,7 @@ class Dispatcher {
   void CheckCodeBreakpoint(bool resume);
   void RaiseDebugTraps(bool stepping);
   void FillTrap(uint64_t raised);
+  void FillException(const Fault& fault);
 
   Cpu& cpu_;
   BlockCache cache_;

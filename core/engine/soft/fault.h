@@ -20,6 +20,7 @@ struct Fault {
   uint64_t address = 0;       // page faults: the linear address for CR2
   bool noncanonical = false;  // becomes #SS where the operand went through SS
   uint64_t raised = 0;        // #UD: host cycles when, since it may be a hypercall
+  bool trap = false;          // INT3, INTO, INT1: Cpu::rip stands behind the instruction already
 };
 
 // What the engine cannot go on with: ends the run with ExitReason::kFailure.

@@ -83,6 +83,9 @@ class Platform {
   // Delivers to the APIC with this id; false: there is none.
   bool SendTo(uint32_t apic_id, DeliveryMode mode, uint8_t vector);
 
+  // The VM's timers; they are stopped before the board goes.
+  TimerQueue& timers() { return timers_; }
+
   // --- The world outside. Any thread ---
   size_t WriteConsole(std::string_view bytes) { return uart_.Receive(bytes); }
   void PowerButton() { pm_.PowerButton(); }

@@ -24,17 +24,27 @@ const Op* Interrupt(Cpu& cpu, const Op* op, uint8_t vector, Source source) {
   cpu.step_at_end = true;
   return cpu.Dispatch();
 }
-const Op* Int3(Cpu& cpu, const Op* op) { return Interrupt(cpu, op, 3, Source::kSoftware); }
+// The instructions whose vectors are exceptions', for whoever wants to see those.
+const Op* ExceptionTrap(Cpu& cpu, const Op* op, x86::Vector vector, Source source) {
+  if (cpu.host.WantsExceptions()) {
+    cpu.rip = cpu.NextRipOf(op) & cpu.RipMask();
+    throw Fault{.vector = vector, .trap = true};
+  }
+  return Interrupt(cpu, op, static_cast<uint8_t>(vector), source);
+}
+const Op* Int3(Cpu& cpu, const Op* op) {
+  return ExceptionTrap(cpu, op, x86::Vector::kBreakpoint, Source::kSoftware);
+}
 const Op* Into(Cpu& cpu, const Op* op) {
   if (!cpu.lazy.Overflow()) return cpu.Leave(op);
-  return Interrupt(cpu, op, 4, Source::kSoftware);
+  return ExceptionTrap(cpu, op, x86::Vector::kOverflow, Source::kSoftware);
 }
 const Op* Int1(Cpu& cpu, const Op* op) {
   // What MOV SS held back comes with it.
   if (cpu.debug_hits != 0) {
     cpu.dr[6] = (cpu.dr[6] & ~debug::kDr6Hits) | std::exchange(cpu.debug_hits, 0);
   }
-  return Interrupt(cpu, op, 1, Source::kIcebp);
+  return ExceptionTrap(cpu, op, x86::Vector::kDebug, Source::kIcebp);
 }
 
 const Op* Iret(Cpu& cpu, const Op* op) {
