@@ -22,11 +22,28 @@ std::string EngineTable(const v1::HostInfo& host, bool colour) {
   return table.empty() ? "" : absl::StrCat("\n", table.Render(colour));
 }
 
+std::string KindText(v1::TrapBehaviour::Kind kind) {
+  switch (kind) {
+    case v1::TrapBehaviour::INVALID_OPCODE:
+      return "invalid opcode (#UD)";
+    case v1::TrapBehaviour::GENERAL_PROTECTION:
+      return "general protection (#GP)";
+    case v1::TrapBehaviour::OTHER_FAULT:
+      return "another fault";
+    case v1::TrapBehaviour::SILENT:
+      return "silent";
+    case v1::TrapBehaviour::REWRITTEN:
+      return "rewritten by the hypervisor below";
+    default:
+      return "not known";
+  }
+}
+
 std::string TrapTable(const v1::HostInfo& host, bool colour) {
-  Table table({{"RING 3 INSTRUCTION"}, {"WHAT IT DOES"}, {"CYCLES", Align::kRight}});
+  Table table({{"RING 3 INSTRUCTION"}, {"WHAT IT DOES"}, {"SIGNAL"}, {"CYCLES", Align::kRight}});
   for (const auto& trap : host.traps()) {
-    table.Add({trap.instruction(), trap.signal().empty() ? "silent" : trap.signal(),
-               Grouped(trap.cycles())});
+    table.Add({trap.instruction(), KindText(trap.kind()),
+               trap.signal().empty() ? "-" : trap.signal(), Grouped(trap.cycles())});
   }
   return table.empty() ? "" : absl::StrCat("\n", table.Render(colour));
 }

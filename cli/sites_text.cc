@@ -91,6 +91,7 @@ Cell SiteStateCell(const v1::Site& site) {
       break;
     case v1::Site::TRAPPING:
     case v1::Site::PINNED:
+    case v1::Site::AMBIGUOUS:
       colour = Colour::kYellow;
       break;
     case v1::Site::RETIRED:

@@ -53,6 +53,7 @@ std::string VmDetails(const v1::Vm& vm, bool colour) {
   details.AddIfSet("Reason", vm.state_reason());
   if (vm.has_exit_status()) details.Add("Exit status", absl::StrCat(vm.exit_status()));
   details.AddIfSet("Engine", EngineName(vm.engine()));
+  details.AddIfSet("Engine chosen", vm.engine_reason());
   details.Add("vCPUs", absl::StrCat(vm.spec().vcpus()));
   details.Add("Memory", FormatSize(vm.spec().memory_bytes()));
   details.Add("Kernel", vm.spec().kernel_path());

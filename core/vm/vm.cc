@@ -133,6 +133,9 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
   }
   const VmConfig& config() const override { return config_; }
   EngineKind engine() const override { return EngineKind::kSoft; }
+  std::string engine_reason() const override {
+    return config_.engine == EngineKind::kAuto ? "it runs every image" : "as asked for";
+  }
   int exit_status() const override {
     absl::MutexLock lock(&state_mutex_);
     return exit_status_;

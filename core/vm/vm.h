@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "core/engine/direct/probe.h"
 #include "core/hypercall/hypercall_core.h"
 #include "core/vm/limits.h"
 #include "core/x86/registers.h"
@@ -33,6 +34,9 @@ struct VmConfig {
   EngineKind engine = EngineKind::kAuto;
   hypercall::Policy policy;
   std::string stats_path;  // where the stats file is made; empty: an unnamed one
+  // What these do in ring 3 here. kUnknown: the VM probes for itself where it needs to know.
+  engine::direct::TrapKind vmcall_trap = engine::direct::TrapKind::kUnknown;
+  engine::direct::TrapKind vmmcall_trap = engine::direct::TrapKind::kUnknown;
 };
 
 // created -> running <-> paused; running or paused -> stopped or failed; stopped or failed ->
@@ -107,7 +111,8 @@ class Vm {
   virtual State state() const = 0;
   virtual std::string state_reason() const = 0;
   virtual const VmConfig& config() const = 0;
-  virtual EngineKind engine() const = 0;  // the one chosen
+  virtual EngineKind engine() const = 0;          // the one chosen
+  virtual std::string engine_reason() const = 0;  // readable: why that one
   // The status of the last kGuestExit, or -1.
   virtual int exit_status() const = 0;
 

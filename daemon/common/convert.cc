@@ -178,4 +178,13 @@ v1::Registers ToProto(const x86::Registers& r) {
   return out;
 }
 
+v1::TrapBehaviour::Kind ToProto(engine::direct::TrapKind kind) {
+  return static_cast<v1::TrapBehaviour::Kind>(kind);  // the numbers are the same
+}
+
+engine::direct::TrapKind FromProto(v1::TrapBehaviour::Kind kind) {
+  if (!v1::TrapBehaviour::Kind_IsValid(kind)) return engine::direct::TrapKind::kUnknown;
+  return static_cast<engine::direct::TrapKind>(kind);
+}
+
 }  // namespace trapline::daemon

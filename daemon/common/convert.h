@@ -5,12 +5,14 @@
 #include <optional>
 #include <string>
 
+#include "core/engine/direct/probe.h"
 #include "core/hypercall/policy.h"
 #include "core/hypercall/site.h"
 #include "core/hypercall/stats_reader.h"
 #include "core/x86/registers.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
+#include "trapline/v1/host.pb.h"
 #include "trapline/v1/sites.pb.h"
 #include "trapline/v1/traces.pb.h"
 #include "trapline/v1/vms.pb.h"
@@ -26,6 +28,9 @@ v1::Site ToProto(const std::string& vm, const hypercall::SiteView& site);
 v1::TraceRecord ToProto(const std::string& vm, const hypercall::TraceEvent& event,
                         uint64_t start_realtime_ns);
 v1::Registers ToProto(const x86::Registers& registers);
+v1::TrapBehaviour::Kind ToProto(engine::direct::TrapKind kind);
+// A value that is none is kUnknown.
+engine::direct::TrapKind FromProto(v1::TrapBehaviour::Kind kind);
 
 google::protobuf::Duration DurationOf(uint64_t nanoseconds);
 google::protobuf::Timestamp TimestampOf(uint64_t nanoseconds_since_1970);

@@ -5,9 +5,11 @@
 
 #include <fstream>
 
+#include "absl/strings/str_cat.h"
+#include "core/engine/direct/probe.h"
 #include "core/vm/limits.h"
+#include "daemon/common/convert.h"
 #include "daemon/control/services.h"
-#include "daemon/control/trap_probe.h"
 
 namespace trapline::daemon {
 namespace {
@@ -20,18 +22,46 @@ std::string CpuModel() {
   return "unknown";
 }
 
-void AddEngine(v1::HostInfo* info, v1::Engine engine, bool available, const char* reason) {
+void AddEngine(v1::HostInfo* info, v1::Engine engine, bool available, const std::string& reason) {
   auto* added = info->add_engines();
   added->set_engine(engine);
   added->set_available(available);
   added->set_reason(reason);
 }
 
+// What engine `direct` makes of `vmcall` here.
+std::string VmcallHere(engine::direct::TrapKind vmcall) {
+  using engine::direct::TrapKind;
+  switch (vmcall) {
+    case TrapKind::kInvalidOpcode:
+      return "vmcall raises #UD here, as lguest had it";
+    case TrapKind::kGeneralProtection:
+      return "vmcall raises #GP here";
+    case TrapKind::kOther:
+      return "vmcall raises another fault here, so sites are armed with ud2 at load";
+    case TrapKind::kSilent:
+      return "vmcall is silent here, so sites are armed with ud2 at load";
+    case TrapKind::kRewritten:
+      return "the hypervisor below rewrites vmcall, so sites are armed with ud2 at load";
+    case TrapKind::kUnknown:
+      break;
+  }
+  return "what vmcall does here was not found out, so sites are armed with ud2 at load";
+}
+
+void AddDirectEngine(v1::HostInfo* info, const engine::direct::HostProbe& probe) {
+  AddEngine(info, v1::ENGINE_DIRECT, probe.missing.empty(),
+            probe.missing.empty()
+                ? absl::StrCat("guests of our paravirtual ABI run natively, deprivileged; ",
+                               VmcallHere(probe.vmcall))
+                : probe.missing);
+}
+
 }  // namespace
 
 grpc::Status HostService::GetHostInfo(grpc::ServerContext*, const v1::GetHostInfoRequest*,
                                       v1::HostInfo* response) {
-  static const std::vector<TrapResult> traps = ProbeTraps();
+  const engine::direct::HostProbe& probe = registry_.host_probe().Get();
   utsname system;
   uname(&system);
   response->set_version(TRAPLINE_VERSION);
@@ -41,13 +71,14 @@ grpc::Status HostService::GetHostInfo(grpc::ServerContext*, const v1::GetHostInf
                              static_cast<uint64_t>(sysconf(_SC_PAGESIZE)));
   response->set_kernel(system.release);
   AddEngine(response, v1::ENGINE_SOFT, true, "a software x86-64 CPU; runs anywhere");
-  AddEngine(response, v1::ENGINE_DIRECT, false, "this version does not have it yet");
+  AddDirectEngine(response, probe);
   AddEngine(response, v1::ENGINE_KVM, false, "this version does not have it yet");
-  for (const TrapResult& trap : traps) {
+  for (const engine::direct::TrapResult& trap : probe.traps) {
     auto* added = response->add_traps();
     added->set_instruction(trap.instruction);
     added->set_signal(trap.signal);
     added->set_cycles(trap.cycles);
+    added->set_kind(ToProto(trap.kind));
   }
   response->mutable_limits()->set_max_vms(registry_.max_vms());
   response->mutable_limits()->set_max_vcpus_per_vm(vm::kMaxVcpus);

@@ -52,9 +52,10 @@ bool Over(v1::Vm::State state) { return state == v1::Vm::STOPPED || state == v1:
 
 }  // namespace
 
-ManagedVm::ManagedVm(v1::Vm definition, WorkerOptions options, EventHub& hub)
+ManagedVm::ManagedVm(v1::Vm definition, WorkerOptions options, const HostProbe& host, EventHub& hub)
     : id_(definition.name().substr(definition.name().find('/') + 1)),
       options_(std::move(options)),
+      host_(host),
       hub_(hub),
       vm_(std::move(definition)) {}
 
@@ -92,6 +93,8 @@ grpc::Status ManagedVm::EnsureWorker() {
     *request.mutable_spec() = vm_.spec();
   }
   request.set_stats_path(stats_path());
+  request.set_vmcall(ToProto(host_.Get().vmcall));
+  request.set_vmmcall(ToProto(host_.Get().vmmcall));
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
   worker::v1::Status response;
@@ -108,6 +111,7 @@ grpc::Status ManagedVm::EnsureWorker() {
     absl::MutexLock lock(&mutex_);
     worker_ = worker;
     vm_.set_engine(response.engine());
+    vm_.set_engine_reason(response.engine_reason());
   }
   watcher_ = std::thread([this, worker] { Watch(worker); });
   return grpc::Status::OK;
@@ -138,6 +142,7 @@ void ManagedVm::Adopt() {
   vm_.set_state(status.state());
   vm_.set_state_reason(status.reason());
   vm_.set_engine(status.engine());
+  vm_.set_engine_reason(status.engine_reason());
   worker_ = worker;
   watcher_ = std::thread([this, worker] { Watch(worker); });
 }

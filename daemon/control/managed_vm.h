@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "daemon/control/console_log.h"
 #include "daemon/control/event_hub.h"
+#include "daemon/control/host_probe.h"
 #include "daemon/control/worker_process.h"
 #include "grpcpp/support/status.h"
 #include "trapline/v1/vms.pb.h"
@@ -21,7 +22,7 @@ namespace trapline::daemon {
 class ManagedVm {
  public:
   // definition: name, uid, labels, create_time, spec.
-  ManagedVm(v1::Vm definition, WorkerOptions options, EventHub& hub);
+  ManagedVm(v1::Vm definition, WorkerOptions options, const HostProbe& host, EventHub& hub);
   ~ManagedVm();
 
   // Starts a worker and has it check and load the images.
@@ -60,6 +61,7 @@ class ManagedVm {
 
   const std::string id_;
   const WorkerOptions options_;
+  const HostProbe& host_;
   EventHub& hub_;
   ConsoleLog console_;
   std::atomic<bool> moving_{false};

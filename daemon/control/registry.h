@@ -12,6 +12,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "daemon/control/event_hub.h"
+#include "daemon/control/host_probe.h"
 #include "daemon/control/managed_vm.h"
 #include "daemon/control/store.h"
 #include "google/protobuf/message.h"
@@ -45,6 +46,7 @@ class Registry {
   void RetireAll(bool leave);
 
   EventHub& hub() { return hub_; }
+  const HostProbe& host_probe() const { return host_probe_; }
   uint32_t max_vms() const { return options_.max_vms; }
 
   // Runs body once for each request_id (none: always); a repetition gets the first one's answer.
@@ -68,6 +70,7 @@ class Registry {
 
   const RegistryOptions options_;
   const std::unique_ptr<Store> store_;
+  const HostProbe host_probe_;
   EventHub hub_;
   std::atomic<bool> shutting_down_{false};
   absl::Mutex mutex_;

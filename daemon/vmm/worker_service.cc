@@ -58,6 +58,20 @@ vm::EngineKind FromProto(v1::Engine engine) {
   }
 }
 
+v1::Engine ToProto(vm::EngineKind engine) {
+  switch (engine) {
+    case vm::EngineKind::kAuto:
+      break;
+    case vm::EngineKind::kSoft:
+      return v1::ENGINE_SOFT;
+    case vm::EngineKind::kDirect:
+      return v1::ENGINE_DIRECT;
+    case vm::EngineKind::kKvm:
+      return v1::ENGINE_KVM;
+  }
+  return v1::ENGINE_UNSPECIFIED;
+}
+
 }  // namespace
 
 void WorkerService::Close() {
@@ -76,7 +90,8 @@ void WorkerService::FillStatus(vm::Vm& vm, worker::v1::Status* status) {
   status->set_state(ToProto(vm.state()));
   status->set_reason(vm.state_reason());
   if (vm.exit_status() >= 0) status->set_exit_status(vm.exit_status());
-  status->set_engine(v1::ENGINE_SOFT);
+  status->set_engine(ToProto(vm.engine()));
+  status->set_engine_reason(vm.engine_reason());
   status->set_instructions_retired(vm.instructions_retired());
   status->set_pid(getpid());
 }
@@ -146,6 +161,8 @@ grpc::Status WorkerService::Create(grpc::ServerContext*, const worker::v1::Creat
   config.command_line = spec.command_line();
   config.engine = FromProto(spec.engine());
   config.stats_path = request->stats_path();
+  config.vmcall_trap = daemon::FromProto(request->vmcall());
+  config.vmmcall_trap = daemon::FromProto(request->vmmcall());
   auto policy = daemon::FromProto(spec.policy());
   if (!policy) return InvalidField("vm.spec.policy.limit", "must be EMULATE, INTERRUPT or LINKED");
   config.policy = *policy;

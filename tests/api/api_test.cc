@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -87,6 +88,33 @@ TEST_F(Api, AGuestsStatusIsInItsVm) {
   EXPECT_EQ(Get("a").state(), v1::Vm::CREATED);
   ASSERT_TRUE(Start("a").ok());
   EXPECT_EQ(Await("a", v1::Vm::STOPPED).exit_status(), 7);
+}
+
+TEST_F(Api, TheHostSaysWhatItsInstructionsDo) {
+  grpc::ClientContext context;
+  v1::HostInfo host;
+  ASSERT_TRUE(daemon_->host().GetHostInfo(&context, {}, &host).ok());
+  std::map<std::string, v1::TrapBehaviour> traps;
+  for (const auto& trap : host.traps()) traps[trap.instruction()] = trap;
+  EXPECT_EQ(traps["ud2"].kind(), v1::TrapBehaviour::INVALID_OPCODE);
+  EXPECT_EQ(traps["int 0x1f"].kind(), v1::TrapBehaviour::GENERAL_PROTECTION);
+  EXPECT_EQ(traps["int3"].kind(), v1::TrapBehaviour::OTHER_FAULT);
+  EXPECT_NE(traps["vmcall"].kind(), v1::TrapBehaviour::KIND_UNSPECIFIED);
+  for (const auto& engine : host.engines()) EXPECT_NE(engine.reason(), "") << engine.engine();
+}
+
+TEST_F(Api, AVmSaysWhichEngineAndWhy) {
+  v1::CreateVmRequest request;
+  request.set_vm_id("a");
+  auto* spec = request.mutable_vm()->mutable_spec();
+  spec->set_kernel_path(std::string(TRAPLINE_GUESTS_DIR) + "/hello.elf");
+  spec->set_engine(v1::ENGINE_SOFT);
+  v1::Vm vm;
+  grpc::ClientContext context;
+  ASSERT_TRUE(daemon_->vms().CreateVm(&context, request, &vm).ok());
+  EXPECT_EQ(vm.engine(), v1::ENGINE_SOFT);
+  EXPECT_NE(vm.engine_reason(), "");
+  EXPECT_EQ(Get("a").engine_reason(), vm.engine_reason());
 }
 
 TEST_F(Api, IllegalMovesNameBothStates) {

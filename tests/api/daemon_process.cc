@@ -57,6 +57,7 @@ DaemonProcess::DaemonProcess(const std::string& directory, std::vector<std::stri
   channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(20));
   vms_ = v1::Vms::NewStub(channel);
   sites_ = v1::Sites::NewStub(channel);
+  host_ = v1::Host::NewStub(channel);
 }
 
 DaemonProcess::~DaemonProcess() {

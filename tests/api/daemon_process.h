@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "trapline/v1/host.grpc.pb.h"
 #include "trapline/v1/sites.grpc.pb.h"
 #include "trapline/v1/vms.grpc.pb.h"
 
@@ -22,6 +23,7 @@ class DaemonProcess {
 
   v1::Vms::Stub& vms() { return *vms_; }
   v1::Sites::Stub& sites() { return *sites_; }
+  v1::Host::Stub& host() { return *host_; }
   const std::string& directory() const { return directory_; }
   // SIGTERM, and its exit code.
   int Terminate();
@@ -34,6 +36,7 @@ class DaemonProcess {
   pid_t pid_ = 0;
   std::unique_ptr<v1::Vms::Stub> vms_;
   std::unique_ptr<v1::Sites::Stub> sites_;
+  std::unique_ptr<v1::Host::Stub> host_;
 };
 
 // Runs traplined with these arguments until it ends by itself; its exit code.

@@ -27,6 +27,8 @@ TEST_F(WithDaemon, HostSaysWhatItCanDo) {
   const Result table = daemon_.Run({"host"});
   EXPECT_EQ(table.code, 0) << table.err;
   EXPECT_THAT(table.out, HasSubstr("soft"));
+  EXPECT_THAT(table.out, HasSubstr("invalid opcode (#UD)")) << "of ud2";
+  EXPECT_THAT(table.out, HasSubstr("SIGSEGV")) << "of int 0x1f";
   google::protobuf::Struct document;
   EXPECT_TRUE(JsonStringToMessage(daemon_.Run({"host", "-o", "json"}).out, &document).ok());
 }
@@ -75,7 +77,10 @@ TEST_F(WithDaemon, ListsAreTheApisJson) {
   v1::Vm vm;
   ASSERT_TRUE(JsonStringToMessage(daemon_.Run({"vm", "show", "two", "-o", "json"}).out, &vm).ok());
   EXPECT_EQ(vm.state(), v1::Vm::CREATED);
-  EXPECT_THAT(daemon_.Run({"vm", "show", "two"}).out, HasSubstr("created"));
+  EXPECT_NE(vm.engine_reason(), "");
+  const std::string shown = daemon_.Run({"vm", "show", "two"}).out;
+  EXPECT_THAT(shown, HasSubstr("created"));
+  EXPECT_THAT(shown, HasSubstr(vm.engine_reason()));
   EXPECT_THAT(daemon_.Run({"vm", "ls"}).out, Not(HasSubstr("\033["))) << "colour is for terminals";
   EXPECT_EQ(daemon_.Run({"vm", "rm", "one", "two"}).code, 0);
   EXPECT_EQ(daemon_.Run({"vm", "ls", "-o", "name"}).out, "");
