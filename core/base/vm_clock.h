@@ -27,6 +27,9 @@ class VmClock {
     return running_.load(std::memory_order_acquire) ? host_cycles - offset : offset;
   }
 
+  // While the clock runs: the host's counter at guest tick zero.
+  uint64_t offset() const { return offset_.load(std::memory_order_acquire); }
+
   // The same in nanoseconds.
   uint64_t Nanoseconds() const { return TicksToNanoseconds(Ticks()); }
 

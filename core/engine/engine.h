@@ -55,15 +55,15 @@ struct Exit {
     uint8_t length = 0;  // bytes that could be fetched, at most 3
     std::byte bytes[3] = {};
     uint64_t gpa[3] = {};  // guest-physical address of each of those bytes
-  } trap;
+  } trap{};
   // kException: which. The registers stand at the instruction, or behind it for INT3, INTO and
   // INT1, as the architecture has it.
   struct Exception {
     x86::Vector vector{};
     uint32_t error_code = 0;  // where the vector has one
     uint64_t address = 0;     // kPageFault: the linear address
-  } exception;
-  std::string failure;
+  } exception{};
+  std::string failure{};
 };
 
 enum class Access { kRead, kWrite, kFetch };
@@ -161,6 +161,14 @@ class Engine {
 
   // Every call is to be seen by the host, settled or not, while this is on.
   virtual void DivertCalls(bool on) = 0;
+
+  // An image was loaded into memory; no vCPU runs. The addresses of what may be hypercall
+  // instructions and could not be told from other bytes.
+  virtual std::vector<uint64_t> OnImageLoaded() { return {}; }
+
+  // The VM is over: what only a running guest needs may go. No vCPU runs until it was given
+  // registers again.
+  virtual void Release() {}
 
   // Marks the page at gpa as holding rewritten bytes: guest reads of it pass through
   // OverlayOriginal, guest writes through BeforeShadowedWrite. Instruction fetch sees the rewritten

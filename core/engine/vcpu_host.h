@@ -73,6 +73,9 @@ class VcpuHost {
   // The guest's TSC without IA32_TSC_ADJUST or writes to IA32_TSC, which the engine adds.
   virtual uint64_t Tsc() = 0;
 
+  // How much more the host's TSC says than Tsc() does, while the vCPU runs.
+  virtual uint64_t TscOffset() { return 0; }
+
   // True if exceptions shall end the run (ExitReason::kException) rather than be delivered through
   // the IDT. Invalid opcodes stay traps. Cheap.
   virtual bool WantsExceptions() { return false; }

@@ -92,6 +92,7 @@ class VcpuThread final : public engine::VcpuHost {
   uint8_t ReadTaskPriority() override;
   void WriteTaskPriority(uint8_t priority) override;
   uint64_t Tsc() override { return shared_.clock.Ticks(); }
+  uint64_t TscOffset() override { return shared_.clock.offset(); }
   bool WantsExceptions() override { return upcalls_.registered(); }
   void OnLost() override;
   engine::HypercallOutcome OnHypercallInterrupt(engine::HypercallFrame& frame,

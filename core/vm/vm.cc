@@ -25,12 +25,14 @@
 #include "absl/synchronization/mutex.h"
 #include "core/base/log.h"
 #include "core/base/unique_fd.h"
+#include "core/engine/direct/direct_engine.h"
 #include "core/engine/engine.h"
 #include "core/guest/abi.h"
 #include "core/machine/loader/image.h"
 #include "core/machine/memory/guest_memory.h"
 #include "core/machine/platform/platform.h"
 #include "core/vm/disassembler.h"
+#include "core/vm/engine_choice.h"
 #include "core/vm/kernel_symbols.h"
 #include "core/vm/lifecycle.h"
 #include "core/vm/run_gate.h"
@@ -102,11 +104,6 @@ absl::Status CheckConfig(const VmConfig& config) {
                       absl::StrCat(config.memory_bytes, ": must be a multiple of 4096 between ",
                                    kMinMemoryBytes, " and ", kMaxMemoryBytes));
   }
-  if (config.engine == EngineKind::kDirect || config.engine == EngineKind::kKvm) {
-    return FieldError(
-        "engine",
-        absl::UnimplementedError("this engine does not exist yet; soft does, and auto takes it"));
-  }
   return absl::OkStatus();
 }
 
@@ -132,10 +129,8 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
     return reason_;
   }
   const VmConfig& config() const override { return config_; }
-  EngineKind engine() const override { return EngineKind::kSoft; }
-  std::string engine_reason() const override {
-    return config_.engine == EngineKind::kAuto ? "it runs every image" : "as asked for";
-  }
+  EngineKind engine() const override { return chosen_.kind; }
+  std::string engine_reason() const override { return chosen_.reason; }
   int exit_status() const override {
     absl::MutexLock lock(&state_mutex_);
     return exit_status_;
@@ -191,6 +186,8 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
 
   machine::PlatformObserver PlatformCallbacks();
   absl::Status LoadImages();
+  const engine::direct::HostProbe& Probe();
+  absl::StatusOr<std::unique_ptr<engine::Engine>> MakeEngine(const hypercall::StatsFile& stats);
   size_t QueueConsole(std::string_view bytes);
   void NudgeAll();
   void CloseGate() {
@@ -213,7 +210,10 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
   RunGate gate_;
   std::unique_ptr<machine::GuestMemory> memory_;
   ImageFile kernel_, initrd_;
-  x86::Registers boot_registers_;
+  machine::LoadedImage image_;  // but for its symbols
+  std::vector<uint64_t> code_entries_;
+  ChosenEngine chosen_{EngineKind::kSoft, ""};
+  std::optional<engine::direct::HostProbe> probe_;
   SymbolTable symbols_;
   std::atomic<bool> search_kernel_symbols_{false};  // a Linux kernel, whose table was not found yet
   std::unique_ptr<engine::Engine> engine_;
@@ -306,10 +306,11 @@ absl::Status VmImpl::Build() {
 
   auto stats = hypercall::StatsFile::Create(config_.stats_path, config_.vcpus);
   if (!stats.ok()) return stats.status();
-  std::vector<engine::RamRegion> ram;
-  for (const machine::RamRegion& region : memory_->regions())
-    ram.push_back({region.gpa, region.size, region.host});
-  auto engine = engine::CreateSoftEngine(ram, {config_.vcpus, clock_.frequency()});
+  auto chosen = ChooseEngine(
+      config_.engine, image_, [this]() -> const auto& { return Probe(); });
+  if (!chosen.ok()) return FieldError("engine", chosen.status());
+  chosen_ = *std::move(chosen);
+  auto engine = MakeEngine(**stats);
   if (!engine.ok()) return engine.status();
   engine_ = *std::move(engine);
   platform_ = std::make_unique<machine::Platform>(config_.vcpus, clock_, PlatformCallbacks(),
@@ -357,10 +358,48 @@ absl::Status VmImpl::LoadImages() {
                                                                   : "kernel";
     return FieldError(field, loaded.status());
   }
-  boot_registers_ = loaded->boot_registers;
-  symbols_.Set(std::move(loaded->symbols));
-  search_kernel_symbols_ = loaded->kind == machine::ImageKind::kBzImage;
+  image_ = *std::move(loaded);
+  code_entries_ = {image_.boot_registers.rip};
+  for (const machine::Symbol& symbol : image_.symbols) {
+    if (symbol.is_code) code_entries_.push_back(symbol.address);
+  }
+  symbols_.Set(std::exchange(image_.symbols, {}));
+  search_kernel_symbols_ = image_.kind == machine::ImageKind::kBzImage;
   return absl::OkStatus();
+}
+
+const engine::direct::HostProbe& VmImpl::Probe() {
+  if (config_.host_probe) return *config_.host_probe;
+  if (!probe_) probe_ = engine::direct::ProbeHost();
+  return *probe_;
+}
+
+absl::StatusOr<std::unique_ptr<engine::Engine>> VmImpl::MakeEngine(
+    const hypercall::StatsFile& stats) {
+  std::vector<engine::RamRegion> ram;
+  for (const machine::RamRegion& region : memory_->regions())
+    ram.push_back({region.gpa, region.size, region.host});
+  if (chosen_.kind == EngineKind::kSoft)
+    return engine::CreateSoftEngine(ram, {config_.vcpus, clock_.frequency()});
+  constexpr uint64_t kCounters = hypercall::kMaxSites * sizeof(hypercall::SiteCounters);
+  static_assert(kCounters % x86::kPageSize == 0, "vCPUs' counters lie on pages of their own");
+  const engine::direct::HostProbe& probe = Probe();
+  return engine::direct::CreateDirectEngine(
+      {.ram = std::move(ram),
+       .ram_fd = memory_->fd(),
+       .segments = SegmentsOf(image_),
+       .entries = code_entries_,
+       .counters_fd = stats.fd(),
+       .counters_offset = hypercall::OffsetsFor(config_.vcpus).counters,
+       .counters_stride = kCounters,
+       .counters_size = kCounters,
+       .vmcall = probe.vmcall,
+       .vmmcall = probe.vmmcall,
+       .trap_cycles = probe.CyclesOf("ud2"),
+       .interrupt_cycles = probe.CyclesOf("int 0x1f"),
+       .tsc_frequency = clock_.frequency(),
+       .vcpu_count = config_.vcpus,
+       .console = observer_.on_console_output});
 }
 
 // ---- Moves ----
@@ -401,8 +440,9 @@ absl::Status VmImpl::Reboot() {
     absl::MutexLock lock(&console_mutex_);
     console_input_.clear();
   }
+  for (uint64_t gpa : engine_->OnImageLoaded()) hypercalls_->ListAmbiguous(gpa);
   for (size_t i = 0; i < vcpus_.size(); ++i)
-    vcpus_[i]->Prepare(i == 0 ? &boot_registers_ : nullptr);
+    vcpus_[i]->Prepare(i == 0 ? &image_.boot_registers : nullptr);
   return absl::OkStatus();
 }
 
@@ -480,6 +520,7 @@ absl::StatusOr<StopOutcome> VmImpl::Stop(StopMode mode, absl::Duration grace) {
 void VmImpl::HaltForGood(State state, EventKind kind, const std::string& reason, int exit_status) {
   if (gate_open_) CloseGate();
   gate_open_ = false;
+  engine_->Release();
   clock_.Stop();
   platform_->OnClockChanged();
   SetState(state, kind, reason, exit_status);

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,9 +35,9 @@ struct VmConfig {
   EngineKind engine = EngineKind::kAuto;
   hypercall::Policy policy;
   std::string stats_path;  // where the stats file is made; empty: an unnamed one
-  // What these do in ring 3 here. kUnknown: the VM probes for itself where it needs to know.
-  engine::direct::TrapKind vmcall_trap = engine::direct::TrapKind::kUnknown;
-  engine::direct::TrapKind vmmcall_trap = engine::direct::TrapKind::kUnknown;
+  // What engine `direct` finds on this host. Nothing: the VM probes for itself where it needs to
+  // know.
+  std::optional<engine::direct::HostProbe> host_probe;
 };
 
 // created -> running <-> paused; running or paused -> stopped or failed; stopped or failed ->

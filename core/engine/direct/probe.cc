@@ -262,4 +262,11 @@ HostProbe ProbeHost() {
   return probe;
 }
 
+uint64_t HostProbe::CyclesOf(std::string_view instruction) const {
+  for (const TrapResult& trap : traps) {
+    if (trap.instruction == instruction) return trap.cycles;
+  }
+  return 0;
+}
+
 }  // namespace trapline::engine::direct

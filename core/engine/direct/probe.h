@@ -41,6 +41,9 @@ struct HostProbe {
   bool cpuid_faults = false;
   // Readable: the first thing that engine `direct` needs and this machine lacks. Empty: it can run.
   std::string missing;
+
+  // What that instruction's row says; 0 where there is none.
+  uint64_t CyclesOf(std::string_view instruction) const;
 };
 
 // Takes about ten milliseconds; thread-safe. Forks, and the child only makes system calls, so any

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// Starting the program and hearing of its end.
+//
+// The program is part of this one's image, and is executed from a memfd: there is no file to find
+// or to fall out of step. It gets an empty environment, clean signals, and its descriptors under
+// the numbers that it expects.
+#include "core/engine/direct/guest_process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+extern "C" {
+extern const char trapline_guest_program[];
+extern const char trapline_guest_program_end[];
+}
+
+namespace trapline::engine::direct {
+namespace {
+
+absl::Status Failed(absl::string_view what, int error) {
+  return absl::UnavailableError(absl::StrCat("the guest process: ", what, ": ", strerror(error)));
+}
+
+// The program's file, made once; never closed.
+int ProgramFd() {
+  static const int fd = [] {
+    int made = memfd_create("trapline-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    auto size = static_cast<size_t>(trapline_guest_program_end - trapline_guest_program);
+    if (made >= 0 && write(made, trapline_guest_program, size) != static_cast<ssize_t>(size)) {
+      close(made);
+      return -1;
+    }
+    fcntl(made, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW);
+    return made;
+  }();
+  return fd;
+}
+
+class SpawnSettings {
+ public:
+  SpawnSettings() {
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_init(&actions);
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  }
+  ~SpawnSettings() {
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+  }
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_t actions;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<GuestProcess>> GuestProcess::Start(const Descriptors& descriptors) {
+  if (ProgramFd() < 0) return Failed("its program", errno);
+  SpawnSettings settings;
+  // Out of the way first: a descriptor may have the number that another one is to get.
+  std::array<base::UniqueFd, std::tuple_size_v<Descriptors>> moved;
+  for (size_t i = 0; i < descriptors.size(); ++i) {
+    moved[i] = base::UniqueFd(fcntl(descriptors[i], F_DUPFD_CLOEXEC, kFdEnd));
+    if (!moved[i].valid()) return Failed("its descriptors", errno);
+    posix_spawn_file_actions_adddup2(&settings.actions, moved[i].get(),
+                                     static_cast<int>(kControlFd + i));
+  }
+  std::string path = absl::StrCat("/proc/self/fd/", ProgramFd()), name = "trapline-guest";
+  char* arguments[] = {name.data(), nullptr};
+  char* environment[] = {nullptr};
+  pid_t pid = 0;
+  int error = posix_spawn(&pid, path.c_str(), &settings.actions, &settings.attributes, arguments,
+                          environment);
+  if (error != 0) return Failed("starting it", error);
+  base::UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (!pidfd.valid()) {
+    error = errno;
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+    return Failed("watching it", error);
+  }
+  return std::unique_ptr<GuestProcess>(new GuestProcess(pid, std::move(pidfd)));
+}
+
+GuestProcess::~GuestProcess() {
+  Kill();
+  Reap();
+}
+
+void GuestProcess::Kick() { syscall(SYS_pidfd_send_signal, pidfd_.get(), kKickSignal, nullptr, 0); }
+void GuestProcess::Kill() { syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0); }
+
+std::string GuestProcess::Reap() {
+  if (!ended_.empty()) return ended_;
+  int status = 0;
+  while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+  }
+  ended_ = WIFSIGNALED(status) ? absl::StrCat("killed by signal ", WTERMSIG(status), " (",
+                                              strsignal(WTERMSIG(status)), ")")
+                               : absl::StrCat("ended with ", WEXITSTATUS(status));
+  return ended_;
+}
+
+// ---- The watch ----
+
+absl::StatusOr<std::unique_ptr<ProcessWatch>> ProcessWatch::Create() {
+  base::UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC)), stop(eventfd(0, EFD_CLOEXEC));
+  epoll_event event{.events = EPOLLIN, .data = {.fd = stop.get()}};
+  if (!epoll.valid() || !stop.valid() ||
+      epoll_ctl(epoll.get(), EPOLL_CTL_ADD, stop.get(), &event) != 0)
+    return Failed("watching it", errno);
+  return std::unique_ptr<ProcessWatch>(new ProcessWatch(std::move(epoll), std::move(stop)));
+}
+
+ProcessWatch::ProcessWatch(base::UniqueFd epoll, base::UniqueFd stop)
+    : epoll_(std::move(epoll)), stop_(std::move(stop)), thread_([this] { Main(); }) {}
+
+ProcessWatch::~ProcessWatch() {
+  eventfd_write(stop_.get(), 1);
+  thread_.join();
+}
+
+absl::Status ProcessWatch::Add(int pidfd, std::function<void()> on_end) {
+  absl::MutexLock lock(&mutex_);
+  epoll_event event{.events = EPOLLIN, .data = {.fd = pidfd}};
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, pidfd, &event) != 0)
+    return Failed("watching it", errno);
+  watched_[pidfd] = std::move(on_end);
+  return absl::OkStatus();
+}
+
+void ProcessWatch::Remove(int pidfd) {
+  absl::MutexLock lock(&mutex_);
+  if (watched_.erase(pidfd) != 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, pidfd, nullptr);
+}
+
+void ProcessWatch::Main() {
+  for (;;) {
+    epoll_event event;
+    if (epoll_wait(epoll_.get(), &event, 1, -1) < 1) continue;
+    if (event.data.fd == stop_.get()) return;
+    absl::MutexLock lock(&mutex_);
+    auto watched = watched_.find(event.data.fd);
+    // Perhaps another process has that number by now.
+    pollfd now{.fd = event.data.fd, .events = POLLIN, .revents = 0};
+    if (watched == watched_.end() || poll(&now, 1, 0) != 1) continue;
+    std::function<void()> on_end = std::move(watched->second);
+    watched_.erase(watched);
+    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, event.data.fd, nullptr);
+    on_end();
+  }
+}
+
+}  // namespace trapline::engine::direct

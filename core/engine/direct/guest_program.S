@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+// The guest process's program (program/), as built, for guest_process.cc.
+.section .rodata
+.globl trapline_guest_program, trapline_guest_program_end
+trapline_guest_program:
+    .incbin TRAPLINE_GUEST_PROGRAM
+trapline_guest_program_end:
+.section .note.GNU-stack, "", @progbits
