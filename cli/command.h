@@ -83,4 +83,7 @@ void AddVmInspectCommands(Commands& commands, CLI::App& vm);
 void AddVmConsoleCommand(Commands& commands, CLI::App& vm);
 void AddVmEventsCommand(Commands& commands, CLI::App& vm);
 
+// A part of `trapline bench`; `bench` is the group.
+void AddBenchHypercallCommand(Commands& commands, CLI::App& bench);
+
 }  // namespace trapline::cli

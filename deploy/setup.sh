@@ -9,7 +9,7 @@ packages=(
   libgrpc++-dev libgrpc-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libabsl-dev libspdlog-dev libzydis-dev libcli11-dev libsqlite3-dev
   libgtest-dev libgmock-dev
-  cpio gzip dpkg clang-format shellcheck
+  cpio gzip dpkg clang-format shellcheck libxml2-utils
 )
 
 missing=()

@@ -13,8 +13,8 @@ for technique in emulate interrupt linked; do
   calls=$([ "$technique" = emulate ] && echo 20000 || echo 1000000)
   counted="" uncounted=""
   for _ in $(seq "$rounds"); do
-    counted+=" $("$build/bin/hypercall_cost" "$build/guests/hypercall_bench.elf" "$technique" 1 "$calls" | cut -d: -f2)"
-    uncounted+=" $("$build/bin/hypercall_cost_uncounted" "$build/guests/hypercall_bench.elf" "$technique" 1 "$calls" | cut -d: -f2)"
+    counted+=" $("$build/bin/hypercall_cost" "$build/guests/hypercall_bench.elf" "$technique" 1 "$calls" | sed -n "s|^$technique:||p")"
+    uncounted+=" $("$build/bin/hypercall_cost_uncounted" "$build/guests/hypercall_bench.elf" "$technique" 1 "$calls" | sed -n "s|^$technique:||p")"
   done
   with=$(median <<<"$counted") without=$(median <<<"$uncounted")
   printf '%-10s %10s %10s %9s%%\n' "$technique" "$with" "$without" "$(awk -v a="$with" -v b="$without" 'BEGIN { printf "%.1f", (a / b - 1) * 100 }')"

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The commands against a real traplined and real guests.
+#include <unistd.h>
+
 #include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -16,6 +21,7 @@ namespace trapline::cli_test {
 namespace {
 
 using google::protobuf::util::JsonStringToMessage;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -183,6 +189,37 @@ TEST_F(WithDaemon, BenchPrintsTheTable) {
   EXPECT_THAT(result.out, HasSubstr("lguest, 2008"));
   EXPECT_THAT(result.out, HasSubstr("linked"));
   EXPECT_EQ(daemon_.Run({"vm", "ls", "-o", "name"}).out, "");
+}
+
+TEST_F(WithDaemon, BenchSaysWhichEngineItMeasuredAndDraws) {
+  const std::string plot = testing::TempDir() + "/bench_" + std::to_string(getpid()) + ".svg";
+  const Result result =
+      daemon_.Run({"bench", "hypercall", "--runs", "3", "--calls", "2000", "--engine", "soft",
+                   "--techniques", "host,linked3,emulate", "--plot", plot, "-o", "json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  google::protobuf::Struct document;
+  ASSERT_TRUE(JsonStringToMessage(result.out, &document).ok()) << result.out;
+  EXPECT_EQ(document.fields().at("engine").string_value(), "soft");
+  std::vector<std::string> names;
+  for (const auto& row : document.fields().at("techniques").list_value().values()) {
+    const auto& fields = row.struct_value().fields();
+    names.push_back(fields.at("technique").string_value());
+    EXPECT_EQ(fields.at("cycles").list_value().values_size(), 3) << names.back();
+    EXPECT_GT(fields.at("medianNanoseconds").number_value(), 0) << names.back();
+    EXPECT_EQ(fields.count("timesCheaperThanEmulate"), 1u) << names.back();
+  }
+  EXPECT_THAT(names, ElementsAre("emulate", "linked3", "host")) << "in the order of the table";
+  std::ifstream drawn(plot);
+  const std::string svg{std::istreambuf_iterator<char>(drawn), {}};
+  EXPECT_THAT(svg, HasSubstr("engine soft"));
+  std::filesystem::remove(plot);
+}
+
+TEST_F(WithDaemon, APlotThatCannotBeWrittenIsAUsageError) {
+  const Result result = daemon_.Run({"bench", "hypercall", "--runs", "1", "--calls", "10",
+                                     "--techniques", "emulate", "--plot", "/nonexistent/plot.svg"});
+  EXPECT_EQ(result.code, 2) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("/nonexistent/plot.svg"));
 }
 
 }  // namespace

@@ -182,17 +182,39 @@ TEST(OutputText, FormatsThatACommandLacksAreRefused) {
 }
 
 TEST(BenchTable, ReadsTheGuestsRow) {
-  const auto row = ParseTechniqueRow("boot\r\nlinked: 61 60 62 61 60\r\ndone\r\n", "linked");
+  const BenchRow& linked = *FindBenchRow("linked");
+  const auto row =
+      ParseTechniqueRow("boot\r\nlinked: 61 60 62 61 60\r\nkhz: 2600000\r\ndone\r\n", linked);
   ASSERT_TRUE(row.ok());
+  EXPECT_EQ(row->name, "linked");
   EXPECT_THAT(row->cycles, ElementsAre(61, 60, 62, 61, 60));
+  EXPECT_EQ(row->khz, 2600000u);
   EXPECT_EQ(Median(row->cycles), 61u);
-  EXPECT_FALSE(ParseTechniqueRow("linked: nothing\n", "linked").ok());
+  EXPECT_NEAR(Nanoseconds(*row), 23.46, 0.01);
+  EXPECT_FALSE(ParseTechniqueRow("linked: nothing\n", linked).ok());
 }
 
-TEST(BenchTable, ShowsRatiosAgainstEmulation) {
-  const std::string text = RenderTechniqueTable({{"emulate", {800}}, {"linked", {100}}}, false);
-  EXPECT_THAT(text, HasSubstr("8.00x"));
+TEST(BenchTable, RowsOfOneTechniqueKeepTheirNames) {
+  const auto row = ParseTechniqueRow("linked: 5\n", *FindBenchRow("host"));
+  ASSERT_TRUE(row.ok());
+  EXPECT_EQ(row->name, "host");
+  EXPECT_EQ(Nanoseconds(*row), 0) << "no frequency was said";
+  EXPECT_EQ(FindBenchRow("nonsense"), nullptr);
+}
+
+TEST(BenchTable, ShowsRatiosAgainstEmulationAndTheirSpread) {
+  const std::vector<TechniqueRow> rows = {{"emulate", {800, 900, 700}, 0},
+                                          {"linked", {100, 90, 140}, 1000000}};
+  const Ratio ratio = AgainstEmulation(rows, rows[1]);
+  EXPECT_DOUBLE_EQ(ratio.median, 8);
+  EXPECT_DOUBLE_EQ(ratio.least, 5);
+  EXPECT_DOUBLE_EQ(ratio.most, 10);
+  const std::string text = RenderTechniqueTable(rows, "engine soft", false);
+  EXPECT_THAT(text, HasSubstr("8.00x (5.00 to 10.00)"));
   EXPECT_THAT(text, HasSubstr("2915 2789 2764 2721 2898"));
+  EXPECT_THAT(text, HasSubstr("here (engine soft):"));
+  EXPECT_THAT(text, HasSubstr("10,000,000")) << "calls a second at 100 ns";
+  EXPECT_EQ(AgainstEmulation({rows[1]}, rows[1]).median, 0) << "nothing to compare with";
 }
 
 }  // namespace

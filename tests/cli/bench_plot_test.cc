@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// The technique table's picture: XML that others can read, bars as long as their figures say.
+#include "cli/bench_plot.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace trapline::cli {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+const PlotCaption kCaption = {"direct", "A CPU"};
+
+// The widths of the bars of a class, from the top.
+std::vector<double> Widths(const std::string& svg, const std::string& css) {
+  const std::regex bar(
+      "<rect x=\"[0-9.]+\" y=\"[0-9.]+\" width=\"([0-9.]+)\" height=\"16.0\" class=\"" + css +
+      "\"");
+  std::vector<double> widths;
+  for (std::sregex_iterator it(svg.begin(), svg.end(), bar), end; it != end; ++it)
+    widths.push_back(std::stod((*it)[1]));
+  return widths;
+}
+
+// Has a parser that is not ours read the document: 0 where it is well-formed.
+int ParserSays(const std::string& program, const std::string& svg) {
+  const std::string path = testing::TempDir() + "/bench_plot_test.svg";
+  std::ofstream(path) << svg;
+  const int status = std::system((program + " " + path + " >/dev/null 2>&1").c_str());
+  std::remove(path.c_str());
+  return status;
+}
+
+TEST(BenchPlot, IsWellFormedWhateverItIsToldToDraw) {
+  std::string parser;
+  for (const char* candidate : {"xmllint --noout", "python3 -m xml.dom.minidom"}) {
+    if (ParserSays(candidate, "<a/>") == 0) {
+      parser = candidate;
+      break;
+    }
+  }
+  if (parser.empty()) GTEST_SKIP() << "neither xmllint nor python3 is here";
+  ASSERT_NE(ParserSays(parser, "<a><b></a>"), 0);
+  const std::vector<std::vector<TechniqueRow>> tables = {
+      {},
+      {{"emulate", {22000, 23000}, 0}, {"linked", {40}, 0}},
+      {{"<&\"'>", {1}, 0}, {"\x01\x1b", {0}, 0}, {"none", {}, 0}, {"most", {UINT64_MAX}, 0}},
+  };
+  for (const auto& rows : tables) {
+    const std::string svg = RenderTechniquePlot(rows, {"a<b", "\"A\" & 'B' CPU\n"});
+    EXPECT_EQ(ParserSays(parser, svg), 0) << svg;
+  }
+}
+
+TEST(BenchPlot, EscapesWhatXmlWouldRead) {
+  EXPECT_EQ(XmlText("a<b & \"c\">'d'"), "a&lt;b &amp; &quot;c&quot;&gt;&apos;d&apos;");
+  EXPECT_EQ(XmlText("\x02"), "?");
+  EXPECT_THAT(RenderTechniquePlot({{"linked", {40}, 0}}, {"direct", "<script>"}),
+              Not(HasSubstr("<script>")));
+}
+
+TEST(BenchPlot, ADecadeIsAsLongAnywhere) {
+  const std::string svg = RenderTechniquePlot(
+      {{"linked", {40}, 0}, {"host", {400}, 0}, {"posted", {4000}, 0}}, kCaption);
+  const std::vector<double> widths = Widths(svg, "here");
+  ASSERT_EQ(widths.size(), 3u);
+  EXPECT_GT(widths[0], 0);
+  EXPECT_NEAR(widths[1] - widths[0], widths[2] - widths[1], 0.2);
+}
+
+TEST(BenchPlot, Lguest2008StandsBesideWhatItHad) {
+  const std::string svg =
+      RenderTechniquePlot({{"emulate", {3466}, 0}, {"linked", {40}, 0}}, kCaption);
+  ASSERT_EQ(Widths(svg, "then").size(), 1u);
+  ASSERT_EQ(Widths(svg, "here").size(), 2u);
+  EXPECT_DOUBLE_EQ(Widths(svg, "then")[0], Widths(svg, "here")[0]) << "equal figures, equal bars";
+  EXPECT_THAT(svg, HasSubstr(">3,466<"));
+  EXPECT_THAT(svg, HasSubstr("engine direct, on A CPU"));
+}
+
+TEST(BenchPlot, TheScaleBeginsBelowEveryBarAndEndsBehindIt) {
+  const LogScale scale(100, 1001, 0, 300);
+  EXPECT_EQ(scale.first(), 1);
+  EXPECT_EQ(scale.last(), 4);
+  EXPECT_DOUBLE_EQ(scale.At(10), 0);
+  EXPECT_DOUBLE_EQ(scale.At(100), 100);
+  EXPECT_DOUBLE_EQ(scale.At(10000), 300);
+  EXPECT_DOUBLE_EQ(scale.At(0), 0) << "what cannot be shown has no length";
+}
+
+}  // namespace
+}  // namespace trapline::cli
