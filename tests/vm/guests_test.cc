@@ -3,11 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
+#include "core/guest/compute_kernels.h"
 #include "tests/vm/running_vm.h"
 
 namespace trapline::vm {
 namespace {
 
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -35,6 +38,18 @@ TEST(Guests, ThePatcherSurvivesTorture) {
   ASSERT_TRUE(guest.AwaitEnd());
   EXPECT_THAT(guest.output(), HasSubstr("patch_torture: all passed"));
   EXPECT_THAT(guest.output(), Not(HasSubstr("FAIL")));
+}
+
+// The kernels are compiled into this test as well.
+TEST(Guests, ComputeGivesWhatAnOrdinaryProcessGets) {
+  RunningVm guest(GuestConfig("compute", "runs=1 rounds=1"));
+  ASSERT_TRUE(guest.vm().Start().ok());
+  ASSERT_TRUE(guest.AwaitEnd());
+  for (const ComputeKernel& kernel : kComputeKernelTable) {
+    EXPECT_THAT(guest.output(),
+                ContainsRegex(absl::StrCat("(^|\n)", kernel.name, ": cycles [1-9][0-9]* ns ",
+                                           "[1-9][0-9]* sum ", kernel.run(1), "\n")));
+  }
 }
 
 class Smp : public ::testing::TestWithParam<uint32_t> {};
