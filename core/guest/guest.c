@@ -4,9 +4,17 @@
 
 enum { kSerial = 0x3f8, kDebugExit = 0xf4, kPm1Control = 0x604, kS5 = 5 << 10 | 1 << 13 };
 
+#ifdef TRAPLINE_PARAVIRTUAL
+void Print(const char *text) {
+  uint64_t length = 0;
+  while (text[length]) ++length;
+  Hypercall(TRAPLINE_HC_CONSOLE_WRITE, (uint64_t)text, length, 0, 0);
+}
+#else
 void Print(const char *text) {
   while (*text) Out8(kSerial, (uint8_t)*text++);
 }
+#endif
 
 void PrintNumber(uint64_t value) {
   char digits[21];

@@ -23,16 +23,23 @@ static inline uint64_t Cycles(void) {
   return (uint64_t)high << 32 | low;
 }
 
-/* A hypercall by each of the three instructions. */
+/* A hypercall by each of the instructions; the first leaves room for a jump. */
 #define TRAPLINE_HYPERCALL(name, instruction)                                                    \
   static inline uint64_t name(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d) { \
     __asm__ volatile(instruction : "+a"(number) : "b"(a), "c"(b), "d"(c), "S"(d) : "memory");    \
     return number;                                                                               \
   }
+TRAPLINE_HYPERCALL(Hypercall, TRAPLINE_SITE5)
 TRAPLINE_HYPERCALL(Vmcall, "vmcall")
 TRAPLINE_HYPERCALL(Vmmcall, "vmmcall")
 TRAPLINE_HYPERCALL(DirectCall, "int $0x1f")
 
+/* Where upcalls arrive (upcall.S). It calls OnUpcall, which the guest that links it has, and goes
+ * back to where the frame says. */
+void UpcallEntry(void);
+void OnUpcall(struct trapline_upcall_frame* frame);
+
+/* By the serial port, or by hypercall in guests that are built PARAVIRTUAL. */
 void Print(const char* text);
 void PrintNumber(uint64_t value);
 void PrintHex(uint64_t value);

@@ -64,5 +64,17 @@ TEST_P(Smp, AllVcpusShareOneSiteAndEveryCallIsAnswered) {
 
 INSTANTIATE_TEST_SUITE_P(Vcpus, Smp, ::testing::Values(1, 2, 4, 8));
 
+class Events : public ::testing::TestWithParam<uint32_t> {};
+
+TEST_P(Events, ArriveAsTheAbiSays) {
+  RunningVm guest(GuestConfig("events", "once", GetParam()));
+  ASSERT_TRUE(guest.vm().Start().ok());
+  ASSERT_TRUE(guest.AwaitEnd());
+  EXPECT_THAT(guest.output(), HasSubstr("events: all passed"));
+  EXPECT_THAT(guest.output(), Not(HasSubstr("FAIL")));
+}
+
+INSTANTIATE_TEST_SUITE_P(Vcpus, Events, ::testing::Values(1, 2, 4, 8));
+
 }  // namespace
 }  // namespace trapline::vm

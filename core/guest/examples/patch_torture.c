@@ -3,7 +3,8 @@
  * across a page boundary. Prints PASS or FAIL for each; the exit status is the number of failures. */
 #include "core/guest/guest.h"
 
-static uint8_t page[3 * 4096] __attribute__((aligned(4096)));
+/* In a segment of its own (guest.ld): the guest's data is not executable everywhere. */
+static uint8_t page[3 * 4096] __attribute__((aligned(4096), section(".rwx")));
 static int failures;
 
 static void Check(const char *what, int good) {

@@ -77,6 +77,18 @@ absl::Status WriteBootTables(GuestMemory& memory) {
   return status;
 }
 
+absl::Status UnmapPageZero(GuestMemory& memory) {
+  namespace pte = x86::pte;
+  constexpr uint64_t kTable = pte::kPresent | pte::kWritable;
+  // Behind PML4, PDPT and the page directories, whose first entry leads there.
+  constexpr uint64_t kDirectory = kBootPageTables + 2 * x86::kPageSize;
+  constexpr uint64_t kPageTable = kDirectory + kGigabytes * x86::kPageSize;
+  absl::Status status = memory.Write(kDirectory, BytesOf(kPageTable | kTable));
+  for (uint64_t i = 1; status.ok() && i < kEntries; ++i)
+    status = memory.Write(kPageTable + 8 * i, BytesOf(i * x86::kPageSize | kTable));
+  return status;
+}
+
 x86::Registers LongModeEntry(uint64_t entry) {
   x86::Registers r = Entry(entry, kCode64);
   r.cr0 |= x86::cr0::kPg | x86::cr0::kWp;

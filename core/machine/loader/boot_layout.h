@@ -15,7 +15,7 @@ namespace trapline::machine {
 constexpr uint64_t kBootGdt = 0x1000;
 constexpr uint64_t kBootStack = 0x6000;       // grows down
 constexpr uint64_t kBootInfo = 0x7000;        // boot_params, or the Multiboot information
-constexpr uint64_t kBootPageTables = 0x9000;  // PML4, PDPT, four page directories
+constexpr uint64_t kBootPageTables = 0x9000;  // PML4, PDPT, four page directories, a page table
 constexpr uint64_t kBootCommandLine = 0x20000;
 constexpr uint64_t kMaxCommandLine = 2047;  // without the terminating zero
 constexpr uint64_t kBiosData = 0x9fc00;     // from here to 1 MiB is not RAM to the guest
@@ -32,6 +32,9 @@ absl::Status WriteCommandLine(GuestMemory& memory, std::string_view command_line
 // Page tables that map the first 4 GiB one to one, and a GDT with flat segments: code at 0x10, data
 // at 0x18.
 absl::Status WriteBootTables(GuestMemory& memory);
+
+// Takes page 0 out of those tables, so that a null pointer faults.
+absl::Status UnmapPageZero(GuestMemory& memory);
 
 // 64-bit mode at entry over those tables, interrupts off.
 x86::Registers LongModeEntry(uint64_t entry);

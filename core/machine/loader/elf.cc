@@ -204,6 +204,7 @@ absl::StatusOr<LoadedImage> LoadElf64(GuestMemory& memory, const ImageSpec& spec
   if (contents->entry >= kIdentityMapped)
     return Bad("e_entry", "above the 4 GiB that are mapped at entry");
   auto status = WriteBootTables(memory);
+  if (status.ok() && contents->abi_version) status = UnmapPageZero(memory);
   if (status.ok()) status = WriteCommandLine(memory, spec.command_line);
   if (!status.ok()) return status;
   LoadedImage loaded{ImageKind::kElf64, LongModeEntry(contents->entry),
