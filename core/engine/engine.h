@@ -56,8 +56,8 @@ struct Exit {
     std::byte bytes[3] = {};
     uint64_t gpa[3] = {};  // guest-physical address of each of those bytes
   } trap{};
-  // kException: which. The registers stand at the instruction, or behind it for INT3, INTO and
-  // INT1, as the architecture has it.
+  // kException: which; kShutdown: the first of the three faults. The registers stand at the
+  // instruction, or behind it for INT3, INTO and INT1, as the architecture has it.
   struct Exception {
     x86::Vector vector{};
     uint32_t error_code = 0;  // where the vector has one

@@ -96,7 +96,7 @@
  * atomically. When masked is zero and something is pending it sets masked to 1 and makes an
  * upcall. The guest takes pending by an atomic exchange with 0 and handles what it got, writes
  * masked = 0 by a locked instruction (a plain store may pass the load that follows), and looks at
- * pending once more. */
+ * pending once more (README.md). */
 struct trapline_vcpu_info {
   volatile uint64_t pending;
   volatile uint64_t masked;

@@ -6,6 +6,8 @@
 
 #include <array>
 
+#include "core/x86/flags.h"
+
 namespace trapline::vm {
 namespace {
 
@@ -25,6 +27,12 @@ ZydisDecoder MakeDecoder(unsigned code_bits) {
 }
 
 }  // namespace
+
+unsigned CodeBits(const x86::Registers& registers) {
+  uint16_t attributes = registers.segment[x86::kCs].attributes;
+  bool is_64 = (registers.efer & x86::efer::kLma) && (attributes & x86::segment_attribute::kLong);
+  return is_64 ? 64 : attributes & x86::segment_attribute::kDefault32 ? 32 : 16;
+}
 
 std::vector<Instruction> DisassembleBytes(std::span<const std::byte> bytes, uint64_t address,
                                           unsigned code_bits, uint32_t count) {

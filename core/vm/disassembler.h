@@ -8,8 +8,12 @@
 #include <vector>
 
 #include "core/vm/vm.h"
+#include "core/x86/registers.h"
 
 namespace trapline::vm {
+
+// The width of the code that a vCPU with these registers executes: 16, 32 or 64.
+unsigned CodeBits(const x86::Registers& registers);
 
 // Up to count instructions of the bytes that stand at address, in code of 16, 32 or 64 bits
 // (code_bits). Bytes that are no instruction become "(bad)", one at a time; an instruction that is

@@ -11,7 +11,8 @@
 //   H1 pending |= bit           V1 pending != 0?                 G1 bits = exchange(pending, 0)
 //   H2 ring the doorbell        V2 exchange(masked, 1) == 0?     G2 handle them
 //   H3 masked == 0? kick        V3 push the frame, run           G3 masked = 0, then a fence
-//                                                                G4 pending != 0? back to G1
+//                                                                G4 pending != 0? masked = 1,
+//                                                                   back to G1
 //
 // Why no event is lost. H1 comes before H3 and G3 before G4, all four in one order that every
 // thread agrees on. If H3 finds masked set, then G3 is still to come, and G4 sees the bit. If H3
@@ -30,12 +31,13 @@
 // is reset; so OnTimer believes deadline_, not the call.
 #include "core/vm/upcalls.h"
 
-#include <algorithm>
+#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/vm/disassembler.h"
+#include "core/vm/linear_memory.h"
 #include "core/x86/flags.h"
-#include "core/x86/paging.h"
 
 namespace trapline::vm {
 namespace {
@@ -48,33 +50,7 @@ constexpr uint64_t kFarthestDeadline = uint64_t{1} << 60;
 // Events that the mechanism shares between host and guest, as both access them: in one order.
 uint64_t Load(const volatile uint64_t& word) { return __atomic_load_n(&word, __ATOMIC_SEQ_CST); }
 
-bool In64BitCode(const x86::Registers& registers) {
-  return (registers.efer & x86::efer::kLma) &&
-         (registers.segment[x86::kCs].attributes & x86::segment_attribute::kLong);
-}
-
 }  // namespace
-
-absl::Status WriteLinear(engine::Vcpu& vcpu, machine::GuestMemory& memory, uint64_t linear,
-                         std::span<const std::byte> bytes) {
-  std::byte* host[2] = {};
-  size_t first = std::min<size_t>(bytes.size(), x86::kPageSize - (linear & x86::kPageMask));
-  size_t sizes[2] = {first, bytes.size() - first};
-  for (size_t i = 0; i < 2 && sizes[i] != 0; ++i) {
-    uint64_t at = linear + (i == 0 ? 0 : first);
-    auto gpa = vcpu.Translate(at);
-    host[i] = gpa.ok() ? memory.Find(*gpa, sizes[i]) : nullptr;
-    if (!host[i]) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("0x", absl::Hex(at), gpa.ok() ? " is not RAM" : " is not mapped"));
-    }
-  }
-  for (size_t i = 0; i < 2; ++i) {
-    auto piece = bytes.subspan(i == 0 ? 0 : first, sizes[i]);
-    std::copy(piece.begin(), piece.end(), host[i]);
-  }
-  return absl::OkStatus();
-}
 
 Upcalls::Upcalls(machine::GuestMemory& memory, base::VmClock& clock, machine::TimerQueue& timers,
                  Wake wake)
@@ -170,7 +146,7 @@ absl::Status Upcalls::DeliverException(engine::Vcpu& vcpu,
 absl::Status Upcalls::Push(engine::Vcpu& vcpu, uint64_t vector, uint64_t error_code,
                            uint64_t address) {
   x86::Registers registers = vcpu.GetRegisters();
-  if (!In64BitCode(registers)) {
+  if (CodeBits(registers) != 64) {
     return absl::FailedPreconditionError("the vCPU has left 64-bit mode");
   }
   const trapline_upcall_frame frame = {.vector = vector,

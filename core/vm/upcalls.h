@@ -5,7 +5,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <span>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -17,11 +16,6 @@
 #include "core/machine/timer/timer_queue.h"
 
 namespace trapline::vm {
-
-// The address space of a vCPU that is not in Run. Nothing is written unless all of it is mapped
-// RAM. FAILED_PRECONDITION: which address is not.
-absl::Status WriteLinear(engine::Vcpu& vcpu, machine::GuestMemory& memory, uint64_t linear,
-                         std::span<const std::byte> bytes);
 
 // Raise, TakesEvents and registered may be called from any thread, all else belongs to the
 // vCPU's own thread or to whoever has the gate closed.

@@ -150,7 +150,7 @@ void VcpuThread::Step() {
       [[fallthrough]];
     case Activity::kRunning:
       if (auto status = upcalls_.DeliverEvent(*vcpu_); !status.ok()) {
-        Die(absl::StrCat("no upcall for an event: ", status.message()));
+        Die(absl::StrCat("double fault: an event, and ", status.message()));
         return;
       }
       Run();
@@ -215,7 +215,7 @@ void VcpuThread::HandleExit(const engine::Exit& exit) {
       HandleException(exit.exception);
       return;
     case engine::ExitReason::kShutdown:
-      Die("triple fault");
+      Die(absl::StrCat("triple fault: ", DescribeException(exit.exception)));
       return;
     case engine::ExitReason::kFailure:
       Die(exit.failure);
@@ -225,16 +225,18 @@ void VcpuThread::HandleExit(const engine::Exit& exit) {
 
 void VcpuThread::HandleException(const engine::Exit::Exception& exception) {
   if (!upcalls_.registered()) {
-    Die(absl::StrCat("exception ", static_cast<unsigned>(exception.vector)));
+    Die(DescribeException(exception));
     return;
   }
-  if (auto status = upcalls_.DeliverException(*vcpu_, exception); !status.ok())
-    Die(absl::StrCat("double fault: ", status.message()));
+  auto status = upcalls_.DeliverException(*vcpu_, exception);
+  if (!status.ok()) {
+    Die(absl::StrCat("double fault: ", DescribeException(exception), ", and ", status.message()));
+  }
 }
 
-void VcpuThread::Die(const std::string& failure) {
+void VcpuThread::Die(std::string_view what) {
   activity_ = Activity::kDead;
-  shared_.on_dead(index_, failure);
+  shared_.on_dead(ReportFault({index_, *vcpu_, shared_.memory, shared_.symbolize}, what));
 }
 
 void VcpuThread::HandleTrap(const engine::Exit::Trap& trap) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "core/hypercall/pv_clock.h"
 #include "core/machine/platform/platform.h"
 #include "core/vm/doorbell.h"
+#include "core/vm/fault_report.h"
 #include "core/vm/run_delay.h"
 #include "core/vm/run_gate.h"
 #include "core/vm/upcalls.h"
@@ -34,9 +36,11 @@ struct VcpuShared {
   const std::unique_ptr<hypercall::HypercallCore>&
       hypercalls;  // made after the threads, before they run
   // A vCPU cannot go on: why. Called on its thread.
-  std::function<void(uint32_t vcpu, const std::string& failure)> on_dead;
+  std::function<void(const FaultReport& report)> on_dead;
   // This vCPU is to be started with these registers. Called on another vCPU's thread.
   std::function<void(uint32_t vcpu, const x86::Registers& registers)> start;
+  // "name+0x12" for a linear address, empty if unknown.
+  std::function<std::string(uint64_t gva)> symbolize;
 };
 
 // Construct, then SetVcpu, then Launch. Ring, Init and Startup may come from any thread;
@@ -116,7 +120,8 @@ class VcpuThread final : public engine::VcpuHost {
   bool HasWork();
   void HandleExit(const engine::Exit& exit);
   void HandleException(const engine::Exit::Exception& exception);
-  void Die(const std::string& failure);
+  // what: see ReportFault.
+  void Die(std::string_view what);
   void HandleTrap(const engine::Exit::Trap& trap);
   void TellStealTime();
 

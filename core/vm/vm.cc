@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
 #include "core/base/log.h"
 #include "core/base/unique_fd.h"
@@ -35,6 +36,7 @@
 #include "core/vm/engine_choice.h"
 #include "core/vm/kernel_symbols.h"
 #include "core/vm/lifecycle.h"
+#include "core/vm/linear_memory.h"
 #include "core/vm/run_gate.h"
 #include "core/vm/symbols.h"
 #include "core/vm/vcpu_thread.h"
@@ -135,6 +137,10 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
     absl::MutexLock lock(&state_mutex_);
     return exit_status_;
   }
+  std::string failure_report() const override {
+    absl::MutexLock lock(&state_mutex_);
+    return failure_report_;
+  }
 
   absl::Status WriteConsole(std::string_view bytes) override;
   absl::StatusOr<x86::Registers> ReadRegisters(uint32_t vcpu) override;
@@ -200,6 +206,7 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
   void HaltForGood(State state, EventKind kind, const std::string& reason, int exit_status);
   absl::Status Reboot();
 
+  void OnDead(const FaultReport& report);
   void Ask(Request request);
   void Supervise();
   void Handle(const Request& request);
@@ -232,6 +239,7 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
   State state_ ABSL_GUARDED_BY(state_mutex_) = State::kCreated;
   std::string reason_ ABSL_GUARDED_BY(state_mutex_);
   int exit_status_ ABSL_GUARDED_BY(state_mutex_) = -1;
+  std::string failure_report_ ABSL_GUARDED_BY(state_mutex_);
 
   absl::Mutex console_mutex_;
   std::deque<char> console_input_ ABSL_GUARDED_BY(console_mutex_);  // of a guest with an upcall
@@ -315,15 +323,14 @@ absl::Status VmImpl::Build() {
   engine_ = *std::move(engine);
   platform_ = std::make_unique<machine::Platform>(config_.vcpus, clock_, PlatformCallbacks(),
                                                   config_.memory_bytes);
-  auto on_dead = [this](uint32_t vcpu, const std::string& failure) {
-    Ask({EventKind::kTripleFault, absl::StrCat("vCPU ", vcpu, ": ", failure)});
-  };
+  auto on_dead = [this](const FaultReport& report) { OnDead(report); };
   auto start = [this](uint32_t vcpu, const x86::Registers& registers) {
     vcpus_[vcpu]->Begin(registers);
   };
   for (uint32_t i = 0; i < config_.vcpus; ++i) {
     vcpus_.push_back(std::make_unique<VcpuThread>(
-        i, VcpuShared{gate_, clock_, *platform_, *memory_, *this, hypercalls_, on_dead, start}));
+        i, VcpuShared{gate_, clock_, *platform_, *memory_, *this, hypercalls_, on_dead, start,
+                      [this](uint64_t gva) { return Symbolize(gva); }}));
     auto vcpu = engine_->CreateVcpu(i, *vcpus_.back());
     if (!vcpu.ok()) return vcpu.status();
     vcpus_.back()->SetVcpu(*std::move(vcpu));
@@ -414,7 +421,10 @@ void VmImpl::SetState(State state, EventKind kind, std::string reason, int exit_
     state_ = state;
     reason_ = reason;
     if (kind == EventKind::kGuestExit) exit_status_ = exit_status;
-    if (kind == EventKind::kStarted) exit_status_ = -1;
+    if (kind == EventKind::kStarted) {
+      exit_status_ = -1;
+      failure_report_.clear();
+    }
   }
   if (observer_.on_event) observer_.on_event({kind, state, std::move(reason), exit_status});
 }
@@ -535,6 +545,17 @@ void VmImpl::Ask(Request request) {
   request.boot = boot_;
   absl::MutexLock lock(&requests_mutex_);
   requests_.push_back(std::move(request));
+}
+
+void VmImpl::OnDead(const FaultReport& report) {
+  {
+    absl::MutexLock lock(&state_mutex_);
+    failure_report_ = absl::StrCat(report.line, "\n", report.details);
+  }
+  base::Log(base::LogLevel::kError, absl::StrCat(config_.name, ": ", report.line));
+  for (absl::string_view line : absl::StrSplit(report.details, '\n', absl::SkipEmpty()))
+    base::Log(base::LogLevel::kError, absl::StrCat(config_.name, ": ", line));
+  Ask({EventKind::kTripleFault, report.line});
 }
 
 void VmImpl::Supervise() {
@@ -661,14 +682,7 @@ absl::StatusOr<std::vector<std::byte>> VmImpl::ReadLinear(uint32_t vcpu, uint64_
     return absl::InvalidArgumentError(absl::StrCat("size: at most ", kMaxRead, " bytes at a time"));
   std::vector<std::byte> bytes(size);
   CloseGate();
-  absl::Status status;
-  for (uint64_t done = 0; done < size && status.ok();) {
-    uint64_t at = gva + done;
-    uint64_t piece = std::min(size - done, x86::kPageSize - (at & x86::kPageMask));
-    auto gpa = vcpus_[vcpu]->vcpu().Translate(at);
-    status = gpa.ok() ? memory_->Read(*gpa, std::span(bytes).subspan(done, piece)) : gpa.status();
-    done += piece;
-  }
+  absl::Status status = vm::ReadLinear(vcpus_[vcpu]->vcpu(), *memory_, gva, bytes);
   gate_.Open();
   if (!status.ok()) return status;
   return bytes;
@@ -687,10 +701,7 @@ absl::StatusOr<std::vector<Instruction>> VmImpl::Disassemble(uint32_t vcpu, uint
     bytes = ReadLinear(vcpu, gva, size);
   }
   if (!bytes.ok()) return bytes.status();
-  uint16_t attributes = registers->segment[x86::kCs].attributes;
-  bool is_64 = (registers->efer & x86::efer::kLma) && (attributes & x86::segment_attribute::kLong);
-  unsigned bits = is_64 ? 64 : attributes & x86::segment_attribute::kDefault32 ? 32 : 16;
-  auto instructions = DisassembleBytes(*bytes, gva, bits, count);
+  auto instructions = DisassembleBytes(*bytes, gva, CodeBits(*registers), count);
   for (Instruction& instruction : instructions) instruction.symbol = Symbolize(instruction.address);
   return instructions;
 }

@@ -116,6 +116,9 @@ class Vm {
   virtual std::string engine_reason() const = 0;  // readable: why that one
   // The status of the last kGuestExit, or -1.
   virtual int exit_status() const = 0;
+  // Of the vCPU whose fault ended the VM since it was started: the reason, registers and the code
+  // around RIP, as lines. Empty: none did.
+  virtual std::string failure_report() const = 0;
 
   // Bytes for the guest's serial port; blocks no one, what does not fit the queue is refused
   // (RESOURCE_EXHAUSTED).

@@ -138,6 +138,85 @@ TEST_F(Services, TheLedgersAnswersAreTheGuests) {
   EXPECT_EQ(Ask(TRAPLINE_HC_TECHNIQUE, 9), -KVM_EINVAL);
 }
 
+TEST_F(Services, UpcallIsRegisteredForTheCaller) {
+  EXPECT_EQ(Ask(TRAPLINE_HC_UPCALL, 0x200000, 0x1000), 0);
+  EXPECT_EQ(Ask(TRAPLINE_HC_UPCALL, 0x200000, 0), 0);
+  EXPECT_EQ(Ask(TRAPLINE_HC_UPCALL, 0, 0), 0);
+  EXPECT_THAT(host_.upcalls,
+              ElementsAre(std::array<uint64_t, 3>{2, 0x200000, 0x1000},
+                          std::array<uint64_t, 3>{2, 0x200000, 0}, std::array<uint64_t, 3>{2}));
+}
+
+TEST_F(Services, UpcallChecksEntryAndInfo) {
+  EXPECT_EQ(Ask(TRAPLINE_HC_UPCALL, 0x200000, 0x1020), -KVM_EINVAL);
+  EXPECT_EQ(Ask(TRAPLINE_HC_UPCALL, uint64_t{1} << 47, 0x1000), -KVM_EINVAL);
+  EXPECT_EQ(Ask(TRAPLINE_HC_UPCALL, 0x200000, host_.memory.size()), -KVM_EFAULT);
+  EXPECT_EQ(Ask(TRAPLINE_HC_UPCALL, 0x200000, ~uint64_t{63}), -KVM_EFAULT);
+  EXPECT_THAT(host_.upcalls, IsEmpty());
+}
+
+TEST_F(Services, TimerIsTheCallers) {
+  EXPECT_EQ(Ask(TRAPLINE_HC_TIMER, 12345), 0);
+  EXPECT_EQ(host_.timers[2], 12345u);
+}
+
+TEST_F(Services, VcpuStartEndsTheRunThatItWasAskedIn) {
+  EXPECT_EQ(Ask(TRAPLINE_HC_VCPU_START, 3, 0x200000, 0x300000, 7), 0);
+  EXPECT_EQ(call_.outcome, engine::HypercallOutcome::kExit);
+  ASSERT_EQ(host_.started.size(), 1u);
+  EXPECT_EQ(host_.started[0].vcpu, 3u);
+  EXPECT_EQ(host_.started[0].entry, 0x200000u);
+  EXPECT_EQ(host_.started[0].stack, 0x300000u);
+  EXPECT_EQ(host_.started[0].argument, 7u);
+}
+
+TEST_F(Services, VcpuStartChecksNumberAndAddresses) {
+  constexpr uint64_t kNotCanonical = uint64_t{1} << 63;
+  EXPECT_EQ(Ask(TRAPLINE_HC_VCPU_START, 4, 0x200000, 0x300000), -KVM_EINVAL);
+  EXPECT_EQ(Ask(TRAPLINE_HC_VCPU_START, (uint64_t{1} << 32) + 3, 0x200000, 0x300000), -KVM_EINVAL);
+  EXPECT_EQ(Ask(TRAPLINE_HC_VCPU_START, 3, kNotCanonical, 0x300000), -KVM_EINVAL);
+  EXPECT_EQ(Ask(TRAPLINE_HC_VCPU_START, 3, 0x200000, kNotCanonical), -KVM_EINVAL);
+  EXPECT_EQ(Ask(TRAPLINE_HC_VCPU_START, 2, 0x200000, 0x300000), -KVM_EPERM);
+  EXPECT_EQ(call_.outcome, engine::HypercallOutcome::kServed);
+  EXPECT_THAT(host_.started, IsEmpty());
+}
+
+TEST_F(Services, SendEventRaisesTheGuestsOwnAlone) {
+  EXPECT_EQ(Ask(TRAPLINE_HC_SEND_EVENT, 1, 8), 0);
+  EXPECT_EQ(Ask(TRAPLINE_HC_SEND_EVENT, 3, 63), 0);
+  EXPECT_THAT(host_.raised, ElementsAre(std::pair<uint64_t, unsigned>{1, 8},
+                                        std::pair<uint64_t, unsigned>{3, 63}));
+  for (uint64_t event : {uint64_t{0}, uint64_t{7}, uint64_t{64}, (uint64_t{1} << 32) + 8})
+    EXPECT_EQ(Ask(TRAPLINE_HC_SEND_EVENT, 1, event), -KVM_EINVAL);
+  EXPECT_EQ(Ask(TRAPLINE_HC_SEND_EVENT, 4, 8), -KVM_EINVAL);
+  EXPECT_EQ(Ask(TRAPLINE_HC_SEND_EVENT, (uint64_t{1} << 32) + 1, 8), -KVM_EINVAL);
+  EXPECT_EQ(host_.raised.size(), 2u);
+}
+
+TEST_F(Services, ConsoleReadTakesWhatWasTyped) {
+  host_.typed = "hello";
+  EXPECT_EQ(Ask(TRAPLINE_HC_CONSOLE_READ, 0x200, 4), 4);
+  EXPECT_EQ(host_.At<uint32_t>(0x200), 0x6c6c6568u);
+  EXPECT_EQ(Ask(TRAPLINE_HC_CONSOLE_READ, 0x200, 4096), 1);
+  EXPECT_EQ(Ask(TRAPLINE_HC_CONSOLE_READ, 0x200, 4096), 0);
+}
+
+TEST_F(Services, ConsoleReadChecksLengthAndPlace) {
+  host_.typed = "hello";
+  EXPECT_EQ(Ask(TRAPLINE_HC_CONSOLE_READ, 0x200, 4097), -KVM_E2BIG);
+  EXPECT_EQ(Ask(TRAPLINE_HC_CONSOLE_READ, host_.memory.size() - 4, 5), -KVM_EFAULT);
+  EXPECT_EQ(host_.typed, "hello");
+}
+
+TEST_F(Services, ConsolePutSaysTheLowBytes) {
+  EXPECT_EQ(Ask(TRAPLINE_HC_CONSOLE_PUT, 0x6f6c6c6568, 5), 5);
+  EXPECT_EQ(Ask(TRAPLINE_HC_CONSOLE_PUT, 0x2121, 1), 1);
+  EXPECT_EQ(Ask(TRAPLINE_HC_CONSOLE_PUT, 0, 0), 0);
+  EXPECT_EQ(host_.console, "hello!");
+  EXPECT_EQ(Ask(TRAPLINE_HC_CONSOLE_PUT, 0, 9), -KVM_EINVAL);
+  EXPECT_EQ(Ask(TRAPLINE_HC_CONSOLE_PUT, 0, ~uint64_t{0}), -KVM_EINVAL);
+}
+
 TEST_F(Services, HaveNamesAndArguments) {
   EXPECT_EQ(HypercallName(KVM_HC_SEND_IPI), "send_ipi");
   EXPECT_EQ(HypercallArguments(KVM_HC_SEND_IPI), 4u);

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 #include "absl/strings/str_cat.h"
 #include "core/guest/compute_kernels.h"
 #include "tests/vm/running_vm.h"
@@ -52,29 +54,41 @@ TEST(Guests, ComputeGivesWhatAnOrdinaryProcessGets) {
   }
 }
 
-class Smp : public ::testing::TestWithParam<uint32_t> {};
+// A guest on an engine with so many vCPUs.
+class OnEngines : public ::testing::TestWithParam<std::tuple<EngineKind, uint32_t>> {
+ protected:
+  static VmConfig Config(const std::string& name, const std::string& command_line) {
+    return GuestConfig(name, command_line, std::get<1>(GetParam()), std::get<0>(GetParam()));
+  }
+};
+
+class Smp : public OnEngines {};
 
 TEST_P(Smp, AllVcpusShareOneSiteAndEveryCallIsAnswered) {
-  RunningVm guest(GuestConfig("smp", "", GetParam()));
+  RunningVm guest(Config("smp", ""));
   ASSERT_TRUE(guest.vm().Start().ok());
   ASSERT_TRUE(guest.AwaitEnd());
   EXPECT_THAT(guest.output(), HasSubstr("calls, 0 wrong"));
   EXPECT_EQ(guest.vm().exit_status(), -1) << guest.output();
 }
 
-INSTANTIATE_TEST_SUITE_P(Vcpus, Smp, ::testing::Values(1, 2, 4, 8));
+INSTANTIATE_TEST_SUITE_P(Vcpus, Smp,
+                         ::testing::Combine(::testing::ValuesIn(TestedEngines()),
+                                            ::testing::Values(1, 2, 4, 8)));
 
-class Events : public ::testing::TestWithParam<uint32_t> {};
+class Events : public OnEngines {};
 
 TEST_P(Events, ArriveAsTheAbiSays) {
-  RunningVm guest(GuestConfig("events", "once", GetParam()));
+  RunningVm guest(Config("events", "once"));
   ASSERT_TRUE(guest.vm().Start().ok());
   ASSERT_TRUE(guest.AwaitEnd());
   EXPECT_THAT(guest.output(), HasSubstr("events: all passed"));
   EXPECT_THAT(guest.output(), Not(HasSubstr("FAIL")));
 }
 
-INSTANTIATE_TEST_SUITE_P(Vcpus, Events, ::testing::Values(1, 2, 4, 8));
+INSTANTIATE_TEST_SUITE_P(Vcpus, Events,
+                         ::testing::Combine(::testing::ValuesIn(TestedEngines()),
+                                            ::testing::Values(1, 2, 4, 8)));
 
 }  // namespace
 }  // namespace trapline::vm

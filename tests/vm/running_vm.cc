@@ -28,9 +28,17 @@ bool RunningVm::AwaitEnd() {
   return mutex_.AwaitWithTimeout(absl::Condition(&over), absl::Minutes(1));
 }
 
-bool RunningVm::AwaitOutput(const std::string& text) {
+bool RunningVm::AwaitOutput(const std::string& text, int times) {
   absl::MutexLock lock(&mutex_);
-  auto said = [&] { return output_.find(text) != std::string::npos; };
+  auto said = [&] {
+    size_t at = 0;
+    for (int i = 0; i < times; ++i) {
+      size_t found = output_.find(text, at);
+      if (found == std::string::npos) return false;
+      at = found + text.size();
+    }
+    return true;
+  };
   return mutex_.AwaitWithTimeout(absl::Condition(&said), absl::Minutes(2));
 }
 
@@ -46,8 +54,16 @@ std::vector<EventKind> RunningVm::events() {
   return kinds;
 }
 
-VmConfig GuestConfig(const std::string& name, const std::string& command_line, uint32_t vcpus) {
+std::vector<EngineKind> TestedEngines() { return {EngineKind::kSoft}; }
+
+std::string EngineName(const ::testing::TestParamInfo<EngineKind>& info) {
+  return info.param == EngineKind::kDirect ? "Direct" : "Soft";
+}
+
+VmConfig GuestConfig(const std::string& name, const std::string& command_line, uint32_t vcpus,
+                     EngineKind engine) {
   VmConfig config;
+  config.engine = engine;
   config.name = name;
   config.vcpus = vcpus;
   config.memory_bytes = uint64_t{64} << 20;

@@ -2,6 +2,8 @@
 // A VM with everything it says recorded, for tests.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,8 +21,8 @@ class RunningVm {
   Vm& vm() { return *vm_; }
   // Waits until it is stopped or failed; false after a minute.
   bool AwaitEnd();
-  // Waits until the console has said text; false after two minutes.
-  bool AwaitOutput(const std::string& text);
+  // Waits until the console has said text so often; false after two minutes.
+  bool AwaitOutput(const std::string& text, int times = 1);
   std::string output();
   std::vector<EventKind> events();
 
@@ -34,6 +36,10 @@ class RunningVm {
 
 // build/guests/NAME.elf with a command line.
 VmConfig GuestConfig(const std::string& name, const std::string& command_line = "",
-                     uint32_t vcpus = 1);
+                     uint32_t vcpus = 1, EngineKind engine = EngineKind::kAuto);
+
+// The engines that guests of the paravirtual ABI are to behave alike on, and their names for tests.
+std::vector<EngineKind> TestedEngines();
+std::string EngineName(const ::testing::TestParamInfo<EngineKind>& info);
 
 }  // namespace trapline::vm

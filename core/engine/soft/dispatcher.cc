@@ -263,6 +263,8 @@ bool Dispatcher::HandleFault(const Fault& fault, const Op* op) {
     return false;
   }
   if (cpu_.host.WantsExceptions()) {
+    if (actual.vector == x86::Vector::kPageFault) cpu_.cr2 = actual.address;
+    exit_.reason = ExitReason::kException;
     FillException(actual);
     return false;
   }
@@ -270,8 +272,6 @@ bool Dispatcher::HandleFault(const Fault& fault, const Op* op) {
 }
 
 void Dispatcher::FillException(const Fault& fault) {
-  if (fault.vector == x86::Vector::kPageFault) cpu_.cr2 = fault.address;
-  exit_.reason = ExitReason::kException;
   exit_.exception = {fault.vector, x86::HasErrorCode(fault.vector) ? fault.error_code : 0,
                      fault.vector == x86::Vector::kPageFault ? fault.address : 0};
 }
@@ -290,6 +290,7 @@ bool Dispatcher::Deliver(const Fault& first) {
       if (fault.vector == x86::Vector::kDoubleFault) {
         // The third fault in a row: the processor shuts down.
         exit_.reason = ExitReason::kShutdown;
+        FillException(first);
         return false;
       }
       fault = Doubles(fault.vector, second.vector)
