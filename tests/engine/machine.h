@@ -45,6 +45,7 @@ class TestHost final : public VcpuHost {
   unsigned nmis = 0;                // how many wait
   uint8_t task_priority = 0;
   uint64_t tsc = 0;
+  bool wants_exceptions = false;
   std::function<HypercallOutcome(HypercallFrame&, uint64_t)> on_interrupt_site;
   std::function<void*(uint64_t)> resolve;
   std::function<HypercallOutcome(void*, HypercallFrame&)> on_linked;
@@ -91,6 +92,7 @@ class TestHost final : public VcpuHost {
   uint8_t ReadTaskPriority() override { return task_priority; }
   void WriteTaskPriority(uint8_t priority) override { task_priority = priority; }
   uint64_t Tsc() override { return tsc += 100; }
+  bool WantsExceptions() override { return wants_exceptions; }
   HypercallOutcome OnHypercallInterrupt(HypercallFrame& frame, uint64_t gpa) override {
     return on_interrupt_site ? on_interrupt_site(frame, gpa) : HypercallOutcome::kNotOurs;
   }
