@@ -2,6 +2,8 @@
 // Records a VM's events and output.
 #include "tests/vm/running_vm.h"
 
+#include "core/engine/direct/probe.h"
+
 namespace trapline::vm {
 
 RunningVm::RunningVm(const VmConfig& config) {
@@ -54,7 +56,10 @@ std::vector<EventKind> RunningVm::events() {
   return kinds;
 }
 
-std::vector<EngineKind> TestedEngines() { return {EngineKind::kSoft}; }
+std::vector<EngineKind> TestedEngines() {
+  if (!engine::direct::ProbeHost().missing.empty()) return {EngineKind::kSoft};
+  return {EngineKind::kSoft, EngineKind::kDirect};
+}
 
 std::string EngineName(const ::testing::TestParamInfo<EngineKind>& info) {
   return info.param == EngineKind::kDirect ? "Direct" : "Soft";

@@ -79,7 +79,8 @@ class LostVcpu : public ::testing::Test {
   RunGate gate_;
   std::unique_ptr<machine::GuestMemory> memory_;
   hypercall::FakeHost services_;
-  hypercall::FakeEngine engine_;
+  hypercall::FakeEngine engine_{services_};
+
   machine::Platform platform_{1, clock_, Callbacks()};
   std::unique_ptr<hypercall::HypercallCore> hypercalls_;
   absl::Notification dead_;
