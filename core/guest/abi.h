@@ -21,8 +21,10 @@
 #define TRAPLINE_HC_CONSOLE_WRITE 4097 /* (gpa, length <= 4096): bytes written */
 #define TRAPLINE_HC_CLOCK 4098         /* (): guest time in nanoseconds */
 #define TRAPLINE_HC_SHUTDOWN \
-  4099                        /* (status): does not return; the VM ends with (status << 1) | 1 */
-#define TRAPLINE_HC_WAIT 4100 /* (): 0 after the next interrupt, as HLT */
+  4099 /* (status): does not return; the VM ends with (status << 1) | 1 */
+#define TRAPLINE_HC_WAIT                                                                    \
+  4100 /* (): 0 after the next interrupt, as HLT; for a vCPU that takes events, once one is \
+          pending, masked or not */
 #define TRAPLINE_HC_VCPU_NUMBER 4101 /* (): this vCPU's number, its local APIC id */
 #define TRAPLINE_HC_ENTROPY 4102     /* (): 64 random bits of the host's */
 #define TRAPLINE_HC_DIRECT_SITES                                                      \

@@ -175,12 +175,14 @@ void VcpuThread::StartOthers() {
 }
 
 void VcpuThread::TakeStart() {
+  if (activity_ != Activity::kWaitForStartup) return;
   std::unique_ptr<x86::Registers> registers;
   {
     absl::MutexLock lock(&begin_mutex_);
     registers = std::move(begin_);
   }
-  if (!registers || activity_ != Activity::kWaitForStartup) return;
+  if (!registers) return;
+  claimed_ = true;  // an INIT since may have taken the claim back
   vcpu_->SetRegisters(*registers);
   activity_ = Activity::kRunning;
 }

@@ -6,7 +6,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "absl/synchronization/notification.h"
+#include <atomic>
+#include <thread>
+
+#include "absl/synchronization/mutex.h"
 #include "tests/hypercall/fakes.h"
 
 namespace trapline::vm {
@@ -21,7 +24,7 @@ class LosableVcpu final : public engine::Vcpu {
     engine::Exit exit{};
     exit.reason = lost ? engine::ExitReason::kFailure : engine::ExitReason::kHalt;
     if (lost) exit.failure = "the process died";
-    if (!lost && !halted.HasBeenNotified()) halted.Notify();
+    if (!lost) halted = true;
     return exit;
   }
   void Kick() override {}
@@ -37,7 +40,7 @@ class LosableVcpu final : public engine::Vcpu {
   uint64_t instructions_retired() const override { return 0; }
 
   std::atomic<bool> lost{false};
-  absl::Notification halted;
+  std::atomic<bool> halted{false};
   std::array<uint64_t, x86::kGprCount> gpr{};
 };
 
@@ -65,7 +68,9 @@ class LostVcpu : public ::testing::Test {
   void Lose() {
     vcpu_->lost = true;
     thread_.OnLost();
-    dead_.WaitForNotification();
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(
+        +[](std::string* report) { return !report->empty(); }, &report_));
     EXPECT_THAT(report_, HasSubstr("the process died"));
   }
 
@@ -83,15 +88,15 @@ class LostVcpu : public ::testing::Test {
 
   machine::Platform platform_{1, clock_, Callbacks()};
   std::unique_ptr<hypercall::HypercallCore> hypercalls_;
-  absl::Notification dead_;
-  std::string report_;
+  absl::Mutex mutex_;
+  std::string report_ ABSL_GUARDED_BY(mutex_);
   LosableVcpu* vcpu_;
   VcpuThread thread_{
       0,
       {gate_, clock_, platform_, *memory_, services_, hypercalls_,
        [this](const FaultReport& report) {
+         absl::MutexLock lock(&mutex_);
          report_ = report.line;
-         dead_.Notify();
        },
        [](uint32_t, const x86::Registers&) {}, [](uint64_t) { return std::string(); }}};
 };
@@ -99,14 +104,14 @@ class LostVcpu : public ::testing::Test {
 TEST_F(LostVcpu, IsRunOnceMoreFromItsHalt) {
   x86::Registers registers;
   Launch(&registers);
-  vcpu_->halted.WaitForNotification();
+  while (!vcpu_->halted) std::this_thread::yield();
   Lose();
 }
 
 TEST_F(LostVcpu, IsRunOnceMoreWhileItWaitsForItsStart) {
   Launch(nullptr);
   Lose();
-  EXPECT_FALSE(vcpu_->halted.HasBeenNotified());
+  EXPECT_FALSE(vcpu_->halted);
 }
 
 }  // namespace
