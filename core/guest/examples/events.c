@@ -6,7 +6,7 @@
 
 enum { kMaxVcpus = 64, kPing = TRAPLINE_EVENT_GUEST, kPong, kRounds = 200, kReturnAddress = 8, kUserBit = 4 };
 enum { kDivideError = 0, kBreakpoint = 3, kInvalidOpcode = 6, kProtection = 13, kPageFault = 14 };
-static const uint64_t kMillisecond = 1000000, kNever = ~(uint64_t)0;
+static const uint64_t kMillisecond = 1000000, kHour = 3600000000000, kNever = ~(uint64_t)0;
 static const uint64_t kFromOutside = 1 << TRAPLINE_EVENT_CONSOLE | 1 << TRAPLINE_EVENT_POWER;
 
 static struct trapline_vcpu_info infos[kMaxVcpus] __attribute__((aligned(64)));
@@ -142,6 +142,16 @@ static void CheckRegistration(void) {
   Check("an upcall is registered", Call(TRAPLINE_HC_UPCALL, entry, (uint64_t)infos) == 0);
 }
 
+/* Whether a deadline that `instead` replaces stays away, as far as it was replaced before it came. */
+static int Replaced(uint64_t instead) {
+  uint64_t before = seen[0][TRAPLINE_EVENT_TIMER], first = Now() + 2 * kMillisecond;
+  Call(TRAPLINE_HC_TIMER, first, 0);
+  Call(TRAPLINE_HC_TIMER, instead, 0);
+  int in_time = Now() < first;
+  while (Now() < first + 2 * kMillisecond) __asm__ volatile("pause");
+  return !in_time || seen[0][TRAPLINE_EVENT_TIMER] == before;
+}
+
 static void CheckTimer(void) {
   volatile uint64_t *ticks = &seen[0][TRAPLINE_EVENT_TIMER];
   uint64_t deadline = Now() + kMillisecond;
@@ -153,15 +163,16 @@ static void CheckTimer(void) {
     Await(0, TRAPLINE_EVENT_TIMER, tick);
   }
   Check("the timer ends a wait", *ticks == 10);
-  deadline = Now() + 3 * kMillisecond;
-  Call(TRAPLINE_HC_TIMER, Now() + kMillisecond, 0);
-  Call(TRAPLINE_HC_TIMER, kNever, 0);
+  Check("a deadline is taken back", Replaced(kNever));
+  Check("a later deadline replaces it", Replaced(Now() + kHour));
+  uint64_t before = *ticks;
+  deadline = Now() + kMillisecond;
   Call(TRAPLINE_HC_TIMER, deadline, 0);
-  Await(0, TRAPLINE_EVENT_TIMER, 11);
-  Check("a later deadline replaces an earlier one", *ticks == 11 && Now() >= deadline);
+  Await(0, TRAPLINE_EVENT_TIMER, before + 1);
+  Check("an earlier one as well", *ticks == before + 1 && Now() >= deadline);
   Call(TRAPLINE_HC_TIMER, 1, 0);
-  Await(0, TRAPLINE_EVENT_TIMER, 12);
-  Check("a deadline that has passed comes at once", *ticks == 12);
+  Await(0, TRAPLINE_EVENT_TIMER, before + 2);
+  Check("a deadline that has passed comes at once", *ticks == before + 2);
 }
 
 static void CheckMask(uint64_t vcpus) {
