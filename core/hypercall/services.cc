@@ -177,7 +177,7 @@ void ConsolePut(ServiceHost& host, LedgerServices&, Call& call) {
     call.result = Error(KVM_EINVAL);
     return;
   }
-  host.ConsoleOutput({reinterpret_cast<const char*>(&call.args[0]), count});
+  if (count != 0) host.ConsoleOutput({reinterpret_cast<const char*>(&call.args[0]), count});
   call.result = count;
 }
 

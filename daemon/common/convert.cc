@@ -178,13 +178,37 @@ v1::Registers ToProto(const x86::Registers& r) {
   return out;
 }
 
-v1::TrapBehaviour::Kind ToProto(engine::direct::TrapKind kind) {
-  return static_cast<v1::TrapBehaviour::Kind>(kind);  // the numbers are the same
+v1::TrapBehaviour ToProto(const engine::direct::TrapResult& trap) {
+  v1::TrapBehaviour out;
+  out.set_instruction(trap.instruction);
+  out.set_signal(trap.signal);
+  out.set_cycles(trap.cycles);
+  out.set_kind(static_cast<v1::TrapBehaviour::Kind>(trap.kind));  // the numbers are the same
+  return out;
 }
 
-engine::direct::TrapKind FromProto(v1::TrapBehaviour::Kind kind) {
-  if (!v1::TrapBehaviour::Kind_IsValid(kind)) return engine::direct::TrapKind::kUnknown;
-  return static_cast<engine::direct::TrapKind>(kind);
+worker::v1::HostProbe ToProto(const engine::direct::HostProbe& probe) {
+  worker::v1::HostProbe out;
+  for (const auto& trap : probe.traps) *out.add_traps() = ToProto(trap);
+  out.set_cpuid_faults(probe.cpuid_faults);
+  out.set_missing(probe.missing);
+  return out;
+}
+
+engine::direct::HostProbe FromProto(const worker::v1::HostProbe& probe) {
+  using engine::direct::TrapKind;
+  engine::direct::HostProbe out;
+  for (const v1::TrapBehaviour& trap : probe.traps()) {
+    TrapKind kind = v1::TrapBehaviour::Kind_IsValid(trap.kind())
+                        ? static_cast<TrapKind>(trap.kind())
+                        : TrapKind::kUnknown;
+    if (trap.instruction() == "vmcall") out.vmcall = kind;
+    if (trap.instruction() == "vmmcall") out.vmmcall = kind;
+    out.traps.push_back({trap.instruction(), kind, trap.signal(), trap.cycles()});
+  }
+  out.cpuid_faults = probe.cpuid_faults();
+  out.missing = probe.missing();
+  return out;
 }
 
 }  // namespace trapline::daemon

@@ -16,6 +16,7 @@
 #include "trapline/v1/sites.pb.h"
 #include "trapline/v1/traces.pb.h"
 #include "trapline/v1/vms.pb.h"
+#include "trapline/worker/v1/worker.pb.h"
 
 namespace trapline::daemon {
 
@@ -28,9 +29,9 @@ v1::Site ToProto(const std::string& vm, const hypercall::SiteView& site);
 v1::TraceRecord ToProto(const std::string& vm, const hypercall::TraceEvent& event,
                         uint64_t start_realtime_ns);
 v1::Registers ToProto(const x86::Registers& registers);
-v1::TrapBehaviour::Kind ToProto(engine::direct::TrapKind kind);
-// A value that is none is kUnknown.
-engine::direct::TrapKind FromProto(v1::TrapBehaviour::Kind kind);
+v1::TrapBehaviour ToProto(const engine::direct::TrapResult& trap);
+worker::v1::HostProbe ToProto(const engine::direct::HostProbe& probe);
+engine::direct::HostProbe FromProto(const worker::v1::HostProbe& probe);
 
 google::protobuf::Duration DurationOf(uint64_t nanoseconds);
 google::protobuf::Timestamp TimestampOf(uint64_t nanoseconds_since_1970);

@@ -73,13 +73,7 @@ grpc::Status HostService::GetHostInfo(grpc::ServerContext*, const v1::GetHostInf
   AddEngine(response, v1::ENGINE_SOFT, true, "a software x86-64 CPU; runs anywhere");
   AddDirectEngine(response, probe);
   AddEngine(response, v1::ENGINE_KVM, false, "this version does not have it yet");
-  for (const engine::direct::TrapResult& trap : probe.traps) {
-    auto* added = response->add_traps();
-    added->set_instruction(trap.instruction);
-    added->set_signal(trap.signal);
-    added->set_cycles(trap.cycles);
-    added->set_kind(ToProto(trap.kind));
-  }
+  for (const auto& trap : probe.traps) *response->add_traps() = ToProto(trap);
   response->mutable_limits()->set_max_vms(registry_.max_vms());
   response->mutable_limits()->set_max_vcpus_per_vm(vm::kMaxVcpus);
   response->mutable_limits()->set_max_memory_bytes_per_vm(vm::kMaxMemoryBytes);

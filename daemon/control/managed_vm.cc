@@ -93,8 +93,7 @@ grpc::Status ManagedVm::EnsureWorker() {
     *request.mutable_spec() = vm_.spec();
   }
   request.set_stats_path(stats_path());
-  request.set_vmcall(ToProto(host_.Get().vmcall));
-  request.set_vmmcall(ToProto(host_.Get().vmmcall));
+  *request.mutable_host_probe() = ToProto(host_.Get());
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
   worker::v1::Status response;

@@ -161,8 +161,7 @@ grpc::Status WorkerService::Create(grpc::ServerContext*, const worker::v1::Creat
   config.command_line = spec.command_line();
   config.engine = FromProto(spec.engine());
   config.stats_path = request->stats_path();
-  config.vmcall_trap = daemon::FromProto(request->vmcall());
-  config.vmmcall_trap = daemon::FromProto(request->vmmcall());
+  if (request->has_host_probe()) config.host_probe = daemon::FromProto(request->host_probe());
   auto policy = daemon::FromProto(spec.policy());
   if (!policy) return InvalidField("vm.spec.policy.limit", "must be EMULATE, INTERRUPT or LINKED");
   config.policy = *policy;
