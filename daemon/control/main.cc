@@ -6,7 +6,9 @@
 
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "daemon/common/logging.h"
@@ -68,11 +70,11 @@ int Serve(const Options& options) {
     return Fail("--vmm-path " + options.vmm + ": not a program; it should be trapline-vmm");
   auto store = Store::Open(options.state_directory + "/vms.sqlite");
   if (!store.ok()) return Fail(std::string(store.status().message()));
-  RegistryOptions registry_options{
-      options.run_directory,
-      {options.vmm, "", options.log_level, options.log_format == "json"},
-      options.max_vms};
-  Registry registry(registry_options, *std::move(store));
+  std::vector<std::string> worker = {options.vmm, "--log-level", options.log_level};
+  if (options.log_format == "json") worker.emplace_back("--log-json");
+  Registry registry(
+      {options.run_directory, {worker, "", std::make_shared<Zygote>(worker)}, options.max_vms},
+      *std::move(store));
 
   std::string socket =
       options.listen.rfind("unix://", 0) == 0 ? options.listen.substr(7) : options.listen;

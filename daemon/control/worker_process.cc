@@ -3,20 +3,20 @@
 #include "daemon/control/worker_process.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/unique_fd.h"
+#include "daemon/common/zygote_protocol.h"
 #include "grpcpp/create_channel.h"
 
 namespace trapline::daemon {
@@ -32,14 +32,67 @@ std::string HowItEnded(int status) {
   return absl::StrCat("exited with ", WEXITSTATUS(status));
 }
 
-// True once somebody accepts connections there: a file alone may be one that nobody listens on yet.
-bool Serves(const std::string& socket_path) {
-  base::UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (!probe.valid() || socket_path.size() >= sizeof address.sun_path) return false;
-  socket_path.copy(address.sun_path, sizeof address.sun_path - 1);
-  return connect(probe.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+// What came of the attempt to make a worker. pid is zero as long as nobody has said it.
+struct Newborn {
+  pid_t pid = 0;
+  bool serves = false;
+  bool late = false;  // it may yet serve, but was not waited for longer
+  int error = 0;      // an errno: it could not be made
+};
+
+// Follows what is said on the pair until the worker serves, or all who could say it are gone, or
+// the time is over.
+void AwaitServing(int ready, Newborn* newborn) {
+  auto deadline = std::chrono::steady_clock::now() + kStartTimeout;
+  while (!newborn->serves) {
+    auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd wait{ready, POLLIN, 0};
+    int polled = left.count() <= 0 ? 0 : poll(&wait, 1, static_cast<int>(left.count()));
+    if (polled < 0 && errno == EINTR) continue;
+    Birth birth;
+    newborn->late = polled == 0;
+    if (polled <= 0 || recv(ready, &birth, sizeof birth, 0) != sizeof birth) return;
+    if (birth.pid <= 0) {
+      newborn->error = -birth.pid;
+      return;
+    }
+    newborn->pid = birth.pid;
+    newborn->serves = birth.serves != 0;
+  }
+}
+
+// By the zygote; a newborn of no pid where that came to nothing.
+Newborn Fork(Zygote& zygote, const std::string& socket) {
+  Newborn newborn;
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return newborn;
+  base::UniqueFd ours(pair[0]), theirs(pair[1]);
+  if (!zygote.Ask(socket, theirs.get())) return newborn;
+  theirs.Reset();
+  AwaitServing(ours.get(), &newborn);
+  if (newborn.pid != 0) {
+    zygote.Succeeded();
+  } else {
+    zygote.Failed();
+  }
+  return newborn;
+}
+
+Newborn SpawnOne(const WorkerOptions& options, const std::string& socket) {
+  Newborn newborn;
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+    newborn.error = errno;
+    return newborn;
+  }
+  base::UniqueFd ours(pair[0]), theirs(pair[1]);
+  std::vector<std::string> words = options.words;
+  words.insert(words.end(), {"--socket", socket, "--tell"});
+  newborn.error = Spawn(words, theirs.get(), nullptr, &newborn.pid);
+  theirs.Reset();
+  if (newborn.error == 0) AwaitServing(ours.get(), &newborn);
+  return newborn;
 }
 
 }  // namespace
@@ -64,48 +117,18 @@ WorkerProcess::WorkerProcess(pid_t pid, bool child, const std::string& socket)
 absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Start(const WorkerOptions& options) {
   std::string socket = WorkerSocket(options.directory);
   unlink(socket.c_str());
-  std::vector<std::string> words = {options.program, "--socket", socket, "--log-level",
-                                    options.log_level};
-  if (options.log_json) words.emplace_back("--log-json");
-  std::vector<char*> argv;
-  argv.reserve(words.size() + 1);
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-
-  // The worker starts with no signal blocked or ignored, in a process group of its own, so that
-  // Ctrl-C is for the daemon alone.
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes,
-                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-  pid_t pid = 0;
-  int error =
-      posix_spawn(&pid, options.program.c_str(), nullptr, &attributes, argv.data(), environ);
-  posix_spawnattr_destroy(&attributes);
-  if (error != 0)
+  Newborn newborn;
+  if (options.zygote) newborn = Fork(*options.zygote, socket);
+  if (newborn.pid == 0) newborn = SpawnOne(options, socket);
+  if (newborn.error != 0)
     return absl::UnavailableError(
-        absl::StrCat("starting ", options.program, ": ", strerror(error)));
-
-  auto worker = std::unique_ptr<WorkerProcess>(new WorkerProcess(pid, true, socket));
-  auto deadline = std::chrono::steady_clock::now() + kStartTimeout;
-  while (!Serves(socket)) {
-    int status;
-    if (waitpid(pid, &status, WNOHANG) == pid) {
-      worker->reaped_ = true;
-      return absl::UnavailableError(
-          absl::StrCat("the worker ", HowItEnded(status), " before it served"));
-    }
-    if (std::chrono::steady_clock::now() > deadline)
-      return absl::UnavailableError("the worker did not serve in time");
-    usleep(500);
-  }
-  return worker;
+        absl::StrCat("starting ", options.words[0], ": ", strerror(newborn.error)));
+  auto worker = std::unique_ptr<WorkerProcess>(new WorkerProcess(newborn.pid, true, socket));
+  if (newborn.serves) return worker;
+  worker->Kill(SIGKILL);  // unless it is dead: then what it died of stays
+  std::string how = worker->Reap();
+  if (newborn.late) return absl::UnavailableError("the worker did not serve in time");
+  return absl::UnavailableError(absl::StrCat("the worker ", how, " before it served"));
 }
 
 absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Adopt(const std::string& directory) {

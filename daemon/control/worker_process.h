@@ -6,24 +6,26 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "daemon/control/zygote.h"
 #include "trapline/worker/v1/worker.grpc.pb.h"
 
 namespace trapline::daemon {
 
 struct WorkerOptions {
-  std::string program;    // trapline-vmm
-  std::string directory;  // the VM's run directory, which is there
-  std::string log_level;
-  bool log_json = false;
+  std::vector<std::string> words;    // trapline-vmm and the options that all workers have
+  std::string directory;             // the VM's run directory, which is there
+  std::shared_ptr<Zygote> zygote{};  // null: each worker is spawned
 };
 
 // Thread-safe but for Reap, which one thread calls.
 class WorkerProcess {
  public:
-  // Starts the program and waits until it serves. UNAVAILABLE with what went wrong.
+  // Has the zygote fork a worker, or starts the program where that comes to nothing, and waits
+  // until it serves. UNAVAILABLE with what went wrong.
   static absl::StatusOr<std::unique_ptr<WorkerProcess>> Start(const WorkerOptions& options);
   // A worker that still serves in that directory, left by an earlier daemon. NOT_FOUND: there is
   // none.

@@ -1,41 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-// trapline-vmm: one VM, reached over gRPC on a Unix socket. Started by traplined.
+// trapline-vmm: one VM, reached over gRPC on a Unix socket; or what workers are forked from.
+// Started by traplined.
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "CLI/CLI.hpp"
 #include "core/base/cycles.h"
 #include "daemon/common/logging.h"
+#include "daemon/common/zygote_protocol.h"
 #include "daemon/vmm/worker_service.h"
+#include "daemon/vmm/zygote.h"
 #include "grpc/grpc.h"
 #include "grpcpp/server_builder.h"
 
 namespace {
 
+using namespace trapline;
+using namespace trapline::daemon;
+
 // For calls under way. An idle client's connection counts as one: the client hears of the end only
 // when it next looks.
 constexpr auto kStopDeadline = std::chrono::milliseconds(200);
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  using namespace trapline::daemon;
-  CLI::App app(
-      "trapline-vmm: one VM of traplined's, served on a Unix socket. Not meant to be started by "
-      "hand.");
-  std::string socket, log_level = "info";
-  bool json = false;
-  app.add_option("--socket", socket, "Unix socket to serve on; an old one is replaced")->required();
-  app.add_option("--log-level", log_level, "trace, debug, info, warning or error");
-  app.add_flag("--log-json", json, "Log JSON lines");
-  CLI11_PARSE(app, argc, argv);
-  SetUpLogging(log_level, json);
-
+// Serves one VM until SIGTERM or SIGINT. measured: the time-stamp counter has been, before a fork.
+int Serve(WorkerTask task, bool measured) {
   // Signals are taken by one thread; all others inherit the mask.
   sigset_t signals;
   sigemptyset(&signals);
@@ -47,25 +43,64 @@ int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
 
   // The measurement takes a while that the server's start takes anyway.
-  std::thread measure([] { trapline::base::HostCyclesPerSecond(); });
-  unlink(socket.c_str());
+  std::thread measure;
+  if (!measured) measure = std::thread([] { base::HostCyclesPerSecond(); });
+  unlink(task.socket.c_str());
   auto service = std::make_unique<WorkerService>();
   grpc::ServerBuilder builder;
-  builder.AddListeningPort("unix:" + socket, grpc::InsecureServerCredentials());
+  builder.AddListeningPort("unix:" + task.socket, grpc::InsecureServerCredentials());
   builder.RegisterService(service.get());
   builder.SetMaxReceiveMessageSize(4 << 20);
   builder.SetMaxSendMessageSize(32 << 20);
   auto server = builder.BuildAndStart();
-  measure.join();
+  if (measure.joinable()) measure.join();
   if (!server) {
-    Log(spdlog::level::err, "cannot serve", {{"socket", socket}});
+    Log(spdlog::level::err, "cannot serve", {{"socket", task.socket}});
     return 1;
   }
+  if (task.ready.valid() && !TellServing(task.ready)) return 1;  // the daemon has given it up
+  task.ready.Reset();
   int taken = 0;
   sigwait(&signals, &taken);
   service->Close();
   server->Shutdown(std::chrono::system_clock::now() + kStopDeadline);
   server->Wait();
-  unlink(socket.c_str());
+  unlink(task.socket.c_str());
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "trapline-vmm: one VM of traplined's, served on a Unix socket. Not meant to be started by "
+      "hand.");
+  std::string socket, log_level = "info", padding;
+  bool json = false, zygote = false, inherited = false;
+  app.add_option("--socket", socket, "Unix socket to serve on; an old one is replaced");
+  app.add_flag("--tell", inherited, "Say on descriptor 3 when it serves");
+  app.add_flag("--zygote", zygote,
+               "Fork workers when asked on descriptor 3 (daemon/vmm/zygote.cc)");
+  app.add_option("--room", padding, "As long as what ps shall show of a worker that is forked");
+  app.add_option("--log-level", log_level, "trace, debug, info, warning or error");
+  app.add_flag("--log-json", json, "Log JSON lines");
+  CLI11_PARSE(app, argc, argv);
+  if (zygote == !socket.empty()) {
+    std::cerr << "either --socket or --zygote\n";
+    return 2;
+  }
+  SetUpLogging(log_level, json);
+
+  WorkerTask task{socket, base::UniqueFd()};
+  if (zygote || inherited) {
+    close_range(kInheritedFd + 1, ~0u, 0);  // whatever else came along is not for a worker
+    fcntl(kInheritedFd, F_SETFD, FD_CLOEXEC);
+    task.ready = base::UniqueFd(kInheritedFd);
+  }
+  if (zygote) {
+    auto forked = RunZygote(std::move(task.ready), argc, argv);
+    if (!forked) return 0;
+    task = *std::move(forked);
+  }
+  return Serve(std::move(task), zygote);
 }
