@@ -68,6 +68,9 @@ absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Map(int fd, uint64_t siz
     slot.taken = false;
     return absl::UnavailableError(strerror(errno));
   }
+  // What is touched is a record here and a counter there: reading ahead would fill memory with the
+  // holes of a sparse file. Where the advice is not taken, nothing is wrong.
+  madvise(data, size, MADV_RANDOM);
   slot.start = reinterpret_cast<uintptr_t>(data);
   slot.end = reinterpret_cast<uintptr_t>(data) + size;
   return std::unique_ptr<MappedFile>(new MappedFile(static_cast<std::byte*>(data), size, index));
