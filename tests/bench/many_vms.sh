@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What a VM costs beyond its guest's RAM: makes and starts VMS idle guests of 16 MiB on a daemon of its own, and prints how
+# long a create and start takes to the guest's first line (median of RUNS, with none and with all of them there), how long a
+# list of them all takes, and memory per VM: what workers, zygote and daemon hold (Pss: a page that several share counts
+# once), less the guests' RAM. Usage: many_vms.sh [VMS [RUNS]]; BUILD is the build directory (build/release).
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+vms=${1:-100} runs=${2:-40}
+build=${BUILD:-build/release}
+scratch=$(mktemp -d)
+export TRAPLINE_HOST=unix://$scratch/d.sock PATH=$build/bin:$PATH
+traplined --listen "$TRAPLINE_HOST" --run-dir "$scratch/run" --state-dir "$scratch/state" 2>"$scratch/log" &
+daemon=$!
+trap 'kill $daemon 2>/dev/null; wait $daemon || true; rm -rf "$scratch"' EXIT
+until trapline host >/dev/null 2>&1; do
+  kill -0 "$daemon" 2>/dev/null || { echo "$0: traplined does not run; is it built?" >&2; exit 1; }
+  sleep 0.05
+done
+
+# KiB of a kind (Pss, Private_Dirty, ...) that processes hold, less the guests' RAM.
+held() {
+  local kind=$1 pid
+  shift
+  for pid in "$@"; do cat "/proc/$pid/smaps"; done | awk -v kind="$kind:" '
+    /^[0-9a-f]+-[0-9a-f]+ / { ram = /memfd:guest-ram/ }
+    $1 == kind && !ram { sum += $2 }
+    END { print sum + 0 }'
+}
+children() { cat "/proc/$daemon/task/"*/children | tr ' ' '\n' | sort -n | uniq; }
+first_line() {
+  trapline bench boot "$build/guests/hello.elf" --until hello --from create --runs "$runs" --memory 16M |
+    grep -o 'median.*' | awk '{ printf "%.1f ms", $2 * 1000 }'
+}
+
+echo "create to first line, no other VM: $(first_line)"
+mapfile -t before < <(children)
+empty=$(held Pss "$daemon" "${before[@]}")
+for i in $(seq "$vms"); do
+  trapline vm create "idle-$i" --kernel "$build/guests/idle.elf" --memory 16M >/dev/null
+  trapline vm start "idle-$i" >/dev/null
+done
+mapfile -t after < <(children)
+for kind in Pss Private_Dirty Rss; do
+  all=$(held $kind "$daemon" "${after[@]}")
+  [ $kind != Pss ] || pss=$all
+  awk -v kind=$kind -v kib="$all" -v vms="$vms" 'BEGIN { printf "%-14s %7.2f MiB a VM\n", kind, kib / 1024 / vms }'
+done
+awk -v kib=$((pss - empty)) -v vms="$vms" 'BEGIN { printf "%-14s %7.2f MiB a VM\n", "Pss, growth", kib / 1024 / vms }'
+awk -v kib="$(held Pss "$daemon")" -v vms="$vms" 'BEGIN { printf "%-14s %7.2f MiB in all, %.3f a VM\n", "the daemon", kib / 1024, kib / 1024 / vms }'
+count() { find "$1" -mindepth 1 -maxdepth 1 | wc -l; }
+echo "threads: $(count "/proc/$daemon/task") in the daemon, $(count "/proc/${after[-1]}/task") in the last worker; the daemon's descriptors: $(count "/proc/$daemon/fd")"
+start=$(date +%s%N)
+listed=$(trapline vm ls -o name | wc -l)
+echo "list: $listed VMs in $((($(date +%s%N) - start) / 1000000)) ms, the client's own start included"
+echo "create to first line, $vms others idle: $(first_line)"
