@@ -2,6 +2,7 @@
 // traplined: the control plane. Flags, signals, beginning and end.
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -60,6 +61,14 @@ int Fail(const std::string& message) {
   return 1;
 }
 
+// Each VM takes a descriptor or two, each client one, and the usual soft limit is 1024.
+void RaiseDescriptorLimit() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int Serve(const Options& options) {
   std::error_code error;
   for (const std::string& directory : {options.state_directory, options.run_directory}) {
@@ -80,8 +89,6 @@ int Serve(const Options& options) {
       options.listen.rfind("unix://", 0) == 0 ? options.listen.substr(7) : options.listen;
   auto server = Server::Start({socket, options.tcp, options.insecure_tcp}, registry);
   if (!server.ok()) return Fail(std::string(server.status().message()));
-  // Only who holds the socket's lock may take up workers.
-  if (auto status = registry.Load(); !status.ok()) return Fail(std::string(status.message()));
   Log(spdlog::level::info, "serving",
       {{"socket", socket},
        {"tcp_port", std::to_string((*server)->tcp_port())},
@@ -145,5 +152,6 @@ int main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   // Never undone: taking gRPC 1.51 down can wait ten seconds for a poller of its own.
   grpc_init();
+  RaiseDescriptorLimit();
   return Serve(options);
 }

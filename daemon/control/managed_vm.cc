@@ -8,12 +8,15 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/blocking_counter.h"
 #include "daemon/common/convert.h"
 #include "daemon/common/errors.h"
 #include "daemon/common/logging.h"
 
 namespace trapline::daemon {
 namespace {
+
+constexpr auto kStatusTimeout = std::chrono::seconds(2);
 
 std::string StateWord(v1::Vm::State state) { return v1::Vm::State_Name(state); }
 
@@ -263,24 +266,47 @@ void ManagedVm::Retire(bool leave) {
   }
 }
 
-v1::Vm ManagedVm::Snapshot() {
-  std::shared_ptr<WorkerProcess> worker;
-  v1::Vm vm;
-  {
-    absl::MutexLock lock(&mutex_);
-    worker = worker_;
-    vm = vm_;
-    vm.set_etag(absl::StrCat(vm.uid(), "-", revision_));
-  }
-  if (worker &&
-      (vm.state() == v1::Vm::RUNNING || vm.state() == v1::Vm::PAUSED || Over(vm.state()))) {
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(1));
-    worker::v1::Status status;
-    if (worker->stub().GetStatus(&context, {}, &status).ok())
-      vm.set_instructions_retired(status.instructions_retired());
-  }
+v1::Vm ManagedVm::Known() const {
+  absl::MutexLock lock(&mutex_);
+  v1::Vm vm = vm_;
+  vm.set_etag(absl::StrCat(vm.uid(), "-", revision_));
   return vm;
+}
+
+std::vector<v1::Vm> ManagedVm::Snapshots(const std::vector<ManagedVm*>& vms) {
+  struct Question {
+    std::shared_ptr<WorkerProcess> worker;
+    grpc::ClientContext context;
+    worker::v1::Status answer;
+    bool answered = false;
+  };
+  static const google::protobuf::Empty nothing;
+  std::vector<v1::Vm> snapshots;
+  snapshots.reserve(vms.size());
+  std::vector<std::unique_ptr<Question>> questions;
+  absl::BlockingCounter open(static_cast<int>(vms.size()));
+  auto deadline = std::chrono::system_clock::now() + kStatusTimeout;
+  for (ManagedVm* vm : vms) {
+    v1::Vm::State state = snapshots.emplace_back(vm->Known()).state();
+    auto* question = questions.emplace_back(std::make_unique<Question>()).get();
+    bool ran = state == v1::Vm::RUNNING || state == v1::Vm::PAUSED || Over(state);
+    if (!ran || !vm->Worker(&question->worker).ok()) {
+      open.DecrementCount();
+      continue;
+    }
+    question->context.set_deadline(deadline);
+    question->worker->stub().async()->GetStatus(&question->context, &nothing, &question->answer,
+                                                [question, &open](const grpc::Status& status) {
+                                                  question->answered = status.ok();
+                                                  open.DecrementCount();
+                                                });
+  }
+  open.Wait();
+  for (size_t i = 0; i < vms.size(); ++i) {
+    if (questions[i]->answered)
+      snapshots[i].set_instructions_retired(questions[i]->answer.instructions_retired());
+  }
+  return snapshots;
 }
 
 bool ManagedVm::AwaitState(uint32_t states, absl::Duration timeout) {

@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -36,7 +38,12 @@ class ManagedVm {
   // For the daemon's own end: stops the VM, or leaves its worker running.
   void Retire(bool leave);
 
-  v1::Vm Snapshot();
+  // As it is known here, which is all but the count of instructions.
+  v1::Vm Known() const;
+  // The same with what only the workers know. They are asked all at once; one that does not answer
+  // in time leaves out what it knows.
+  static std::vector<v1::Vm> Snapshots(const std::vector<ManagedVm*>& vms);
+  v1::Vm Snapshot() { return std::move(Snapshots({this}).front()); }
   v1::Vm::State state() const;
   std::string id() const { return id_; }
   ConsoleLog& console() { return console_; }

@@ -132,7 +132,7 @@ grpc::Status Registry::Find(const std::string& name, const std::string& field,
 grpc::Status Registry::Delete(const std::string& name, bool force, const std::string& etag) {
   std::shared_ptr<ManagedVm> vm;
   if (auto status = Find(name, "name", &vm); !status.ok()) return status;
-  v1::Vm snapshot = vm->Snapshot();
+  v1::Vm snapshot = vm->Known();
   if (!etag.empty() && etag != snapshot.etag()) {
     return Error(grpc::ABORTED, "ETAG_MISMATCH", "the VM has changed since",
                  {{"etag", snapshot.etag()}});

@@ -67,6 +67,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenOptions& optio
     return absl::AlreadyExistsError(absl::StrCat("another traplined serves ", options.unix_socket));
   }
   unlink(options.unix_socket.c_str());  // ours alone by the lock, so what is there is stale
+  // Only who holds the lock may take up workers; and who is served finds all VMs there.
+  if (auto status = registry.Load(); !status.ok()) return status;
 
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();

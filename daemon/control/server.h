@@ -21,9 +21,9 @@ struct ListenOptions {
 
 class Server {
  public:
-  // Takes the lock beside the socket, replaces a stale socket, and serves. INVALID_ARGUMENT: TCP
-  // that is not loopback, or without insecure_tcp. ALREADY_EXISTS: another daemon serves there.
-  // UNAVAILABLE: cannot listen.
+  // Takes the lock beside the socket, replaces a stale socket, has the registry load, and serves.
+  // INVALID_ARGUMENT: TCP that is not loopback, or without insecure_tcp. ALREADY_EXISTS: another
+  // daemon serves there. UNAVAILABLE: cannot listen.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ListenOptions& options,
                                                        Registry& registry);
   // Health NOT_SERVING, streams ended, calls given until the deadline.

@@ -85,16 +85,17 @@ grpc::Status VmsService::ListVms(grpc::ServerContext*, const v1::ListVmsRequest*
                                  v1::ListVmsResponse* response) {
   std::vector<std::pair<std::string, std::string>> terms;
   if (auto status = ParseFilter(request->filter(), &terms); !status.ok()) return status;
-  std::vector<v1::Vm> found;
+  std::vector<std::shared_ptr<ManagedVm>> found;
   for (auto& vm : registry_.All()) {
-    v1::Vm snapshot = vm->Snapshot();
-    if (Matches(snapshot, terms)) found.push_back(std::move(snapshot));
+    if (Matches(vm->Known(), terms)) found.push_back(std::move(vm));
   }
   Page page;
   if (auto status = Paginate(request->page_size(), request->page_token(), found.size(), &page);
       !status.ok())
     return status;
-  for (size_t i = page.start; i < page.end; ++i) *response->add_vms() = std::move(found[i]);
+  std::vector<ManagedVm*> shown;
+  for (size_t i = page.start; i < page.end; ++i) shown.push_back(found[i].get());
+  for (v1::Vm& vm : ManagedVm::Snapshots(shown)) *response->add_vms() = std::move(vm);
   response->set_next_page_token(page.next_token);
   return grpc::Status::OK;
 }
@@ -208,7 +209,7 @@ grpc::Status VmsService::WatchVmEvents(grpc::ServerContext* context,
   if (request->initial_state()) {
     auto vms = one ? std::vector<std::shared_ptr<ManagedVm>>{one} : registry_.All();
     for (auto& vm : vms) {
-      v1::Vm snapshot = vm->Snapshot();
+      v1::Vm snapshot = vm->Known();
       v1::WatchVmEventsResponse response;
       auto* event = response.mutable_event();
       event->set_vm(snapshot.name());

@@ -13,7 +13,9 @@
 namespace trapline::daemon {
 namespace {
 
-constexpr absl::Duration kWatchPoll = absl::Milliseconds(200);
+// How long a watch whose client is gone may hold its thread when nothing happens. It takes nothing
+// from the next one: before it takes what happened, it looks.
+constexpr absl::Duration kWatchPoll = absl::Seconds(10);
 
 v1::Vm::State ToProto(vm::State state) {
   return static_cast<v1::Vm::State>(static_cast<int>(state) + 1);

@@ -9,6 +9,8 @@
 
 #include <chrono>
 #include <filesystem>
+#include <fstream>
+#include <utility>
 
 #include "grpcpp/create_channel.h"
 
@@ -52,6 +54,8 @@ DaemonProcess::DaemonProcess(const std::string& directory, std::vector<std::stri
   impatient.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 10);
   impatient.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10);
   impatient.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 50);
+  // Not the connection to an earlier daemon there, which may not be known to be dead yet.
+  impatient.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   auto channel = grpc::CreateCustomChannel("unix:" + directory_ + "/d.sock",
                                            grpc::InsecureChannelCredentials(), impatient);
   channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(20));
@@ -71,6 +75,25 @@ DaemonProcess::~DaemonProcess() {
 int DaemonProcess::Terminate() {
   kill(pid_, SIGTERM);
   return ExitCode(std::exchange(pid_, 0));
+}
+
+void DaemonProcess::Kill() {
+  kill(pid_, SIGKILL);
+  ExitCode(std::exchange(pid_, 0));
+}
+
+std::vector<pid_t> DaemonProcess::Children(const std::string& name) const {
+  std::vector<pid_t> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    // "pid (name) state parent ...", of processes that may be gone by now.
+    std::ifstream file(entry.path() / "stat");
+    pid_t pid, parent;
+    std::string word, state;
+    if (file >> pid >> word >> state >> parent && parent == pid_ && state != "Z" &&
+        word == "(" + name + ")")
+      found.push_back(pid);
+  }
+  return found;
 }
 
 }  // namespace trapline::daemon

@@ -27,6 +27,10 @@ class DaemonProcess {
   const std::string& directory() const { return directory_; }
   // SIGTERM, and its exit code.
   int Terminate();
+  // SIGKILL, and waits for its end.
+  void Kill();
+  // Its children of that name, as ps shows it (trapline-vmm, trapline-zygote).
+  std::vector<pid_t> Children(const std::string& name) const;
   // Leaves the directory for another daemon.
   void KeepDirectory() { keep_ = true; }
 
