@@ -35,7 +35,7 @@ SIGTERM and SIGINT end it: streams are told, VMs are stopped or left running (--
 
 struct Options {
   std::string listen, tcp, state_directory, run_directory, log_level = "info", log_format = "text",
-                                                           vmm, on_exit = "stop";
+                                                           vmm, on_exit = "stop", workers = "fork";
   bool insecure_tcp = false;
   uint32_t max_vms = 1000;
 };
@@ -81,9 +81,10 @@ int Serve(const Options& options) {
   if (!store.ok()) return Fail(std::string(store.status().message()));
   std::vector<std::string> worker = {options.vmm, "--log-level", options.log_level};
   if (options.log_format == "json") worker.emplace_back("--log-json");
-  Registry registry(
-      {options.run_directory, {worker, "", std::make_shared<Zygote>(worker)}, options.max_vms},
-      *std::move(store));
+  std::shared_ptr<Zygote> zygote;
+  if (options.workers == "fork") zygote = std::make_shared<Zygote>(worker);
+  Registry registry({options.run_directory, {worker, "", zygote}, options.max_vms},
+                    *std::move(store));
 
   std::string socket =
       options.listen.rfind("unix://", 0) == 0 ? options.listen.substr(7) : options.listen;
@@ -128,6 +129,11 @@ int main(int argc, char** argv) {
   app.add_option("--run-dir", options.run_directory,
                  "Where workers have their sockets and stats files");
   app.add_option("--vmm-path", options.vmm, "The worker program");
+  app.add_option(
+         "--workers", options.workers,
+         "How a worker is made: forked from one that is loaded, or spawned by itself, which "
+         "takes longer and gives each an address space layout of its own")
+      ->check(CLI::IsMember({"fork", "spawn"}));
   app.add_option("--max-vms", options.max_vms, "How many VMs there may be")
       ->check(CLI::Range(1u, 100000u));
   app.add_option("--on-exit", options.on_exit, "What becomes of VMs when the daemon ends")

@@ -141,6 +141,16 @@ TEST_F(ZygoteTest, WithoutOneWorkersAreSpawned) {
   std::filesystem::remove(script);
 }
 
+TEST_F(ZygoteTest, NoneIsMadeWhereWorkersShallBeSpawned) {
+  daemon_ = nullptr;
+  daemon_ = std::make_unique<DaemonProcess>("", std::vector<std::string>{"--workers", "spawn"});
+  ASSERT_TRUE(Create("a").ok());
+  ASSERT_TRUE(Start("a").ok());
+  EXPECT_EQ(State("a"), v1::Vm::RUNNING);
+  EXPECT_EQ(daemon_->Children(kVmm).size(), 1u);
+  EXPECT_TRUE(daemon_->Children(kZygote).empty());
+}
+
 TEST_F(ZygoteTest, AKilledDaemonLeavesWorkersButNoZygoteAndTheNextOneFindsThem) {
   ASSERT_TRUE(Create("a").ok());
   ASSERT_TRUE(Start("a").ok());
