@@ -3,6 +3,7 @@
 #include "core/vm/engine_choice.h"
 
 #include "absl/strings/str_cat.h"
+#include "core/x86/paging.h"
 
 namespace trapline::vm {
 namespace {
@@ -27,6 +28,17 @@ std::vector<engine::direct::ImageSegment> SegmentsOf(const machine::LoadedImage&
   for (const machine::Segment& s : image.segments)
     segments.push_back({s.gpa, s.size, s.writable, s.executable});
   return segments;
+}
+
+std::vector<machine::RamRange> ReadOnlyRanges(
+    const std::vector<engine::direct::ImageSegment>& segments) {
+  std::vector<machine::RamRange> ranges;
+  for (const auto& segment : segments) {
+    if (segment.writable) continue;
+    ranges.push_back({segment.gpa & ~x86::kPageMask,
+                      (segment.gpa + segment.size + x86::kPageMask) & ~x86::kPageMask});
+  }
+  return ranges;
 }
 
 absl::StatusOr<ChosenEngine> ChooseEngine(

@@ -22,6 +22,10 @@ struct ChosenEngine {
 // The image's segments as the engine wants them.
 std::vector<engine::direct::ImageSegment> SegmentsOf(const machine::LoadedImage& image);
 
+// What of them the guest may not write, in whole pages.
+std::vector<machine::RamRange> ReadOnlyRanges(
+    const std::vector<engine::direct::ImageSegment>& segments);
+
 // kAuto: `direct` for an image of our paravirtual ABI where image and host allow it, else `soft`.
 // INVALID_ARGUMENT: the engine asked for cannot run this image; UNAVAILABLE: not on this host;
 // UNIMPLEMENTED: there is no such engine. probe is called only where its answer matters.

@@ -30,10 +30,10 @@ absl::Status WriteLinear(engine::Vcpu& vcpu, machine::GuestMemory& memory, uint6
   for (size_t i = 0; i < 2 && !pieces[i].empty(); ++i) {
     uint64_t at = linear + (i == 0 ? 0 : first);
     auto gpa = vcpu.Translate(at);
-    host[i] = gpa.ok() ? memory.Find(*gpa, pieces[i].size()) : nullptr;
+    host[i] = gpa.ok() ? memory.FindWritable(*gpa, pieces[i].size()) : nullptr;
     if (!host[i]) {
       return absl::FailedPreconditionError(
-          absl::StrCat("0x", absl::Hex(at), gpa.ok() ? " is not RAM" : " is not mapped"));
+          absl::StrCat("0x", absl::Hex(at), gpa.ok() ? " is no memory that may be written" : " is not mapped"));
     }
   }
   for (size_t i = 0; i < 2 && host[i]; ++i) std::copy(pieces[i].begin(), pieces[i].end(), host[i]);

@@ -65,7 +65,7 @@ Upcalls::Upcalls(machine::GuestMemory& memory, base::VmClock& clock, machine::Ti
 bool Upcalls::Register(uint64_t entry, uint64_t info) {
   trapline_vcpu_info* words = nullptr;
   if (entry != 0 && info != 0) {
-    words = reinterpret_cast<trapline_vcpu_info*>(memory_.Find(info, sizeof *words));
+    words = reinterpret_cast<trapline_vcpu_info*>(memory_.FindWritable(info, sizeof *words));
     if (!words) return false;
   }
   {

@@ -170,7 +170,9 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
     return memory_->Read(gpa, bytes).ok();
   }
   bool WriteGuest(uint64_t gpa, std::span<const std::byte> bytes) override {
-    return memory_->Write(gpa, bytes).ok();
+    std::byte* to = memory_->FindWritable(gpa, bytes.size());
+    if (to) std::copy(bytes.begin(), bytes.end(), to);
+    return to != nullptr;
   }
   uint64_t TicksAt(uint64_t host_cycles) override { return clock_.TicksAt(host_cycles); }
   uint64_t Nanoseconds() override { return clock_.Nanoseconds(); }
@@ -391,6 +393,7 @@ absl::StatusOr<std::unique_ptr<engine::Engine>> VmImpl::MakeEngine(
   constexpr uint64_t kCounters = hypercall::kMaxSites * sizeof(hypercall::SiteCounters);
   static_assert(kCounters % x86::kPageSize == 0, "vCPUs' counters lie on pages of their own");
   const engine::direct::HostProbe& probe = Probe();
+  memory_->SetReadOnly(ReadOnlyRanges(SegmentsOf(image_)));
   return engine::direct::CreateDirectEngine(
       {.ram = std::move(ram),
        .ram_fd = memory_->fd(),
@@ -622,7 +625,7 @@ bool VmImpl::RaiseEvent(uint64_t vcpu, unsigned event) {
 }
 
 std::optional<uint64_t> VmImpl::ReadConsole(uint64_t gpa, uint64_t length) {
-  std::byte* to = memory_->Find(gpa, length);
+  std::byte* to = memory_->FindWritable(gpa, length);
   if (!to) return std::nullopt;
   absl::MutexLock lock(&console_mutex_);
   uint64_t count = std::min<uint64_t>(length, console_input_.size());

@@ -35,17 +35,17 @@ absl::Status Failed(absl::string_view what, int error) {
   return absl::UnavailableError(absl::StrCat("the guest process: ", what, ": ", strerror(error)));
 }
 
-// The program's file, made once; never closed.
+// The program's file, made once; never closed. Not among the numbers that descriptors are moved to
+// before it is executed.
 int ProgramFd() {
   static const int fd = [] {
-    int made = memfd_create("trapline-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    base::UniqueFd made(memfd_create("trapline-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     auto size = static_cast<size_t>(trapline_guest_program_end - trapline_guest_program);
-    if (made >= 0 && write(made, trapline_guest_program, size) != static_cast<ssize_t>(size)) {
-      close(made);
+    if (!made.valid() ||
+        write(made.get(), trapline_guest_program, size) != static_cast<ssize_t>(size))
       return -1;
-    }
-    fcntl(made, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW);
-    return made;
+    fcntl(made.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW);
+    return fcntl(made.get(), F_DUPFD_CLOEXEC, kFdEnd);
   }();
   return fd;
 }

@@ -55,6 +55,14 @@ std::byte* GuestMemory::Find(uint64_t gpa, uint64_t size) const {
   return nullptr;
 }
 
+std::byte* GuestMemory::FindWritable(uint64_t gpa, uint64_t size) const {
+  std::byte* host = Find(gpa, size);
+  for (const RamRange& range : read_only_) {
+    if (gpa < range.end && size > 0 && range.start < gpa + size) return nullptr;
+  }
+  return host;
+}
+
 absl::Status GuestMemory::Read(uint64_t gpa, std::span<std::byte> bytes) const {
   const std::byte* host = Find(gpa, bytes.size());
   if (!host) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -26,6 +27,11 @@ struct RamRegion {
   std::byte* host;
 };
 
+// Guest-physical addresses [start, end).
+struct RamRange {
+  uint64_t start, end;
+};
+
 // Thread-safe as far as memory itself is: the guest may change any byte at any time.
 class GuestMemory {
  public:
@@ -42,6 +48,12 @@ class GuestMemory {
   // The host address of [gpa, gpa + size) where that is RAM in one piece, else null.
   std::byte* Find(uint64_t gpa, uint64_t size) const;
 
+  // The same for what the host writes on the guest's behalf: null also where the guest itself may
+  // not write. Write is the loader's and does not ask.
+  std::byte* FindWritable(uint64_t gpa, uint64_t size) const;
+  // From now on the guest may not write there, nor the host for it. While no vCPU runs.
+  void SetReadOnly(std::vector<RamRange> ranges) { read_only_ = std::move(ranges); }
+
   // OUT_OF_RANGE unless [gpa, gpa + size) is RAM in one piece.
   absl::Status Read(uint64_t gpa, std::span<std::byte> bytes) const;
   absl::Status Write(uint64_t gpa, std::span<const std::byte> bytes);
@@ -56,6 +68,7 @@ class GuestMemory {
   uint64_t size_ = 0;
   std::byte* base_ = nullptr;
   std::vector<RamRegion> regions_;
+  std::vector<RamRange> read_only_;
 };
 
 }  // namespace trapline::machine
