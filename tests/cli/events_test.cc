@@ -30,7 +30,9 @@ class Events : public WithDaemon {
 };
 
 TEST_F(Events, FollowAVmFromItsCreationToItsEnd) {
-  Process events(daemon_.Command({"vm", "events"}), daemon_.environment());
+  Create("other", "loop");
+  Process events(daemon_.Command({"vm", "events", "--initial"}), daemon_.environment());
+  ASSERT_TRUE(events.ReadUntil("other")) << events.err();  // now it watches
   Create("greet", "greet");
   ASSERT_TRUE(events.ReadUntil("created")) << events.err();
   Well({"vm", "start", "greet"});
