@@ -60,7 +60,9 @@ std::string VmDetails(const v1::Vm& vm, bool colour) {
   details.AddIfSet("Initrd", vm.spec().initrd_path());
   details.AddIfSet("Command line", vm.spec().command_line());
   details.AddIfSet("Policy", PolicyText(vm.spec().policy()));
-  details.Add("Instructions", Grouped(vm.instructions_retired()));
+  // Engine direct has nobody to count them.
+  if (vm.instructions_retired() != 0)
+    details.Add("Instructions", Grouped(vm.instructions_retired()));
   for (const auto& [key, value] : vm.labels()) details.Add("Label", absl::StrCat(key, "=", value));
   details.Add("Created", TimeText(vm.create_time()));
   details.Add("Uid", vm.uid());

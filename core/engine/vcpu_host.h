@@ -27,6 +27,7 @@ struct HypercallFrame {
   bool long_mode;  // 64-bit code: arguments are 64 bits wide, else 32
   uint8_t length =
       0;  // of the hypercall instruction; the core makes it that of the whole rewritten site
+  uint64_t raised = 0;  // host cycles when the call came in, if the engine knows; else 0
 };
 
 // What the engine does after a hypercall was offered to the core.

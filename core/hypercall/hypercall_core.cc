@@ -164,7 +164,8 @@ engine::HypercallOutcome HypercallCore::ServeAt(Site* site, uint32_t vcpu,
   }
   Recorder::Note note = recorder_.Count(counters, vcpu, call.number, path);
   if (start != 0) note = std::max(note, Recorder::Note::kTimed);
-  if (note != Recorder::Note::kCounted && start == 0) start = base::HostCycles();
+  if (note != Recorder::Note::kCounted && start == 0)
+    start = frame.raised != 0 ? frame.raised : base::HostCycles();
   Serve(host_, *this, call);
   frame.gpr[x86::kRax] = call.result & ArgumentMask(frame);
   if (note != Recorder::Note::kCounted) [[unlikely]] {

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What a VM costs beyond its guest's RAM: makes and starts VMS idle guests of 16 MiB on a daemon of its own, and prints how
 # long a create and start takes to the guest's first line (median of RUNS, with none and with all of them there), how long a
-# list of them all takes, and memory per VM: what workers, zygote and daemon hold (Pss: a page that several share counts
+# list of them all takes, and memory per VM: what workers, guest processes, zygote and daemon hold (Pss: a page that several share counts
 # once), less the guests' RAM. Usage: many_vms.sh [VMS [RUNS]]; BUILD is the build directory (build/release).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -27,7 +27,15 @@ held() {
     $1 == kind && !ram { sum += $2 }
     END { print sum + 0 }'
 }
-children() { cat "/proc/$daemon/task/"*/children | tr ' ' '\n' | sort -n | uniq; }
+# The daemon's children and theirs: workers, the zygote, guest processes of engine direct.
+children() {
+  local pids=("$daemon") found=()
+  while [ "${#pids[@]}" -gt 0 ]; do
+    mapfile -t pids < <(for pid in "${pids[@]}"; do cat "/proc/$pid/task/"*/children 2>/dev/null; done | tr ' ' '\n' | sed '/^$/d' | sort -n | uniq)
+    found+=("${pids[@]}")
+  done
+  printf '%s\n' "${found[@]}"
+}
 first_line() {
   trapline bench boot "$build/guests/hello.elf" --until hello --from create --runs "$runs" --memory 16M |
     grep -o 'median.*' | awk '{ printf "%.1f ms", $2 * 1000 }'
@@ -49,7 +57,8 @@ done
 awk -v kib=$((pss - empty)) -v vms="$vms" 'BEGIN { printf "%-14s %7.2f MiB a VM\n", "Pss, growth", kib / 1024 / vms }'
 awk -v kib="$(held Pss "$daemon")" -v vms="$vms" 'BEGIN { printf "%-14s %7.2f MiB in all, %.3f a VM\n", "the daemon", kib / 1024, kib / 1024 / vms }'
 count() { find "$1" -mindepth 1 -maxdepth 1 | wc -l; }
-echo "threads: $(count "/proc/$daemon/task") in the daemon, $(count "/proc/${after[-1]}/task") in the last worker; the daemon's descriptors: $(count "/proc/$daemon/fd")"
+for pid in "${after[@]}"; do [ "$(cat "/proc/$pid/comm")" != trapline-vmm ] || worker=$pid; done
+echo "threads: $(count "/proc/$daemon/task") in the daemon, $(count "/proc/$worker/task") in a worker; the daemon's descriptors: $(count "/proc/$daemon/fd")"
 start=$(date +%s%N)
 listed=$(trapline vm ls -o name | wc -l)
 echo "list: $listed VMs in $((($(date +%s%N) - start) / 1000000)) ms, the client's own start included"

@@ -18,6 +18,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/checked.h"
+#include "core/base/cycles.h"
 #include "core/engine/direct/memory_map.h"
 #include "core/guest/abi.h"
 #include "core/x86/flags.h"
@@ -232,13 +233,20 @@ std::optional<Exit> DirectVcpu::Handle() {
   }
 }
 
+// The guest process says when a call came in; nonsense is not passed on.
+uint64_t DirectVcpu::Raised() {
+  uint64_t raised = channel_->control().raised, now = base::HostCycles();
+  return now - raised < shared_.config.tsc_frequency ? raised : now;
+}
+
 HypercallFrame DirectVcpu::FrameAt(uint64_t rip, uint8_t length) {
   return {.gpr = std::span<uint64_t, x86::kGprCount>(frame_.gpr),
           .rip = rip,
           .gva = rip,
           .cpl = 0,
           .long_mode = true,
-          .length = length};
+          .length = length,
+          .raised = Raised()};
 }
 
 std::optional<Exit> DirectVcpu::After(HypercallOutcome outcome, const HypercallFrame& frame) {
@@ -289,7 +297,7 @@ Exit DirectVcpu::Trap() {
     return Exception(x86::Vector::kBreakpoint, 0, 0);
   }
   Exit exit{.reason = ExitReason::kTrap};
-  exit.trap.raised = channel_->control().raised;
+  exit.trap.raised = Raised();
   exit.trap.gva = frame_.rip;
   exit.trap.long_mode = true;
   exit.trap.length = static_cast<uint8_t>(bytes.size());

@@ -65,6 +65,7 @@ class DirectVcpu final : public Vcpu {
   Exit Trap();
   std::optional<Exit> After(HypercallOutcome outcome, const HypercallFrame& frame);
   HypercallFrame FrameAt(uint64_t rip, uint8_t length);
+  uint64_t Raised();
   Exit Exception(x86::Vector vector, uint32_t error_code, uint64_t address);
   // Guest memory as the process sees it: what of [linear, linear + size) is there.
   std::span<const std::byte> Visible(uint64_t linear, uint64_t size) const;

@@ -128,6 +128,7 @@ bool CountAndServe(SiteCounters& counters, Path path, Frame& frame, uint64_t ove
 extern "C" void ServeLinked(SiteCounters* counters) {
   Frame& frame = control().frame;
   if (control().divert == 0 && CountAndServe(*counters, Path::kLinked, frame, 0)) return;
+  control().raised = __rdtsc();
   HandOver(Request::kLinked);
 }
 
