@@ -23,7 +23,7 @@
 //
 // What it costs: all workers of one zygote have one address space layout, and one stack guard, so
 // who has broken into one knows where things are in the others. `traplined --workers spawn` gives
-// each its own, and takes some 15 ms more for each.
+// each its own, and takes some 20 ms more for each.
 //
 // A pool of workers ready to be used would be quicker still for the first few VMs, but would hold
 // their memory, would not share the relocated pages, and would be dry when many VMs come at once.
