@@ -58,6 +58,9 @@ kill "$console_pid" 2>/dev/null || true
 echo; echo; echo "== its hypercall sites"
 "$bin/trapline" sites ls debian
 
+echo; echo "== what a hypercall costs, by technique, natively on this CPU where it can be"
+"$bin/trapline" bench hypercall
+
 if [ -t 0 ] && [ -t 1 ]; then
   echo; echo "== the guest's console is yours (Ctrl-] d leaves it; the VM stops then)"
   "$bin/trapline" vm console debian || true
