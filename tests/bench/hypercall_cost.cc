@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
   std::string technique = argv[2];
   vm::VmConfig config;
   config.name = "cost";
+  config.engine = vm::EngineKind::kSoft;  // whose every call the core counts
   config.memory_bytes = uint64_t{64} << 20;
   config.kernel_path = argv[1];
   config.command_line =

@@ -3,7 +3,8 @@
 # What a VM costs beyond its guest's RAM: makes and starts VMS idle guests of 16 MiB on a daemon of its own, and prints how
 # long a create and start takes to the guest's first line (median of RUNS, with none and with all of them there), how long a
 # list of them all takes, and memory per VM: what workers, guest processes, zygote and daemon hold (Pss: a page that several share counts
-# once), less the guests' RAM. Usage: many_vms.sh [VMS [RUNS]]; BUILD is the build directory (build/release).
+# once), less the guests' RAM. Usage: many_vms.sh [VMS [RUNS]]; BUILD is the build directory (build/release), ENGINE
+# what executes the guests (auto).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 vms=${1:-100} runs=${2:-40}
@@ -37,7 +38,7 @@ children() {
   printf '%s\n' "${found[@]}"
 }
 first_line() {
-  trapline bench boot "$build/guests/hello.elf" --until hello --from create --runs "$runs" --memory 16M |
+  trapline bench boot "$build/guests/hello.elf" --until hello --from create --runs "$runs" --memory 16M --engine "${ENGINE:-auto}" |
     grep -o 'median.*' | awk '{ printf "%.1f ms", $2 * 1000 }'
 }
 
@@ -45,7 +46,7 @@ echo "create to first line, no other VM: $(first_line)"
 mapfile -t before < <(children)
 empty=$(held Pss "$daemon" "${before[@]}")
 for i in $(seq "$vms"); do
-  trapline vm create "idle-$i" --kernel "$build/guests/idle.elf" --memory 16M >/dev/null
+  trapline vm create "idle-$i" --kernel "$build/guests/idle.elf" --memory 16M --engine "${ENGINE:-auto}" >/dev/null
   trapline vm start "idle-$i" >/dev/null
 done
 mapfile -t after < <(children)

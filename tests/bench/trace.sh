@@ -20,7 +20,7 @@ median() { tr ' ' '\n' | grep -v '^$' | sort -n | awk '{ v[NR] = $1 } END { prin
 # Cycles per call; "traced" as the second argument has a client read, which waits until it listens.
 measure() {
   local client=""
-  trapline vm create bench --kernel "$build/guests/hypercall_bench.elf" --memory 64M --technique "$1" \
+  trapline vm create bench --kernel "$build/guests/hypercall_bench.elf" --memory 64M --engine "${ENGINE:-soft}" --technique "$1" \
     --append "technique=$1 runs=1 calls=$calls" >/dev/null
   if [ "$2" = traced ]; then
     : >"$scratch/summary"
