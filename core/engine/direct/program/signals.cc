@@ -60,6 +60,11 @@ void Hypercall(greg_t* registers, Request request, Path path, uint64_t overhead)
     if (CountAndServe(CountersOf(*row), path, frame, overhead)) {
       registers[REG_RAX] = static_cast<greg_t>(frame.gpr[x86::kRax]);
       registers[REG_RIP] = static_cast<greg_t>(gpa + row->length);
+      // Something was posted, and nobody empties the ring.
+      if (control().attention != 0) {
+        control().attention = 0;
+        HandOverFrom(registers, Request::kKicked);
+      }
       return;
     }
   }
