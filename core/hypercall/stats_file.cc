@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +17,9 @@ namespace trapline::hypercall {
 namespace {
 
 constexpr uint64_t kPage = 4096;
+// Sites whose place is reserved at a time: about as many as there are already. All vCPUs stand
+// still meanwhile, and file systems take the longer the more pieces they are asked for.
+constexpr uint32_t kFewestAhead = 4, kMostAhead = 512;
 
 uint64_t Aligned(uint64_t value) { return (value + kPage - 1) / kPage * kPage; }
 
@@ -86,9 +90,19 @@ absl::Status StatsFile::Reserve(const void* start, uint64_t size) {
 }
 
 absl::Status StatsFile::ReserveSite(uint32_t index) {
-  absl::Status status = Reserve(&site(index), sizeof(SiteRecord));
+  if (index < reserved_sites_) return absl::OkStatus();
+  uint32_t ahead = std::clamp(index, kFewestAhead, kMostAhead);
+  if (ReserveSites(std::min(index + ahead, kMaxSites)).ok()) return absl::OkStatus();
+  // There may be room for this one.
+  return ReserveSites(index + 1);
+}
+
+absl::Status StatsFile::ReserveSites(uint32_t end) {
+  uint32_t first = reserved_sites_, count = end - first;
+  absl::Status status = Reserve(&site(first), count * sizeof(SiteRecord));
   for (uint32_t vcpu = 0; vcpu < header().vcpus && status.ok(); ++vcpu)
-    status = Reserve(&counters(vcpu, index), sizeof(SiteCounters));
+    status = Reserve(&counters(vcpu, first), count * sizeof(SiteCounters));
+  if (status.ok()) reserved_sites_ = end;
   return status;
 }
 

@@ -22,8 +22,8 @@ class StatsFile {
   static absl::StatusOr<std::unique_ptr<StatsFile>> Create(const std::string& path, uint32_t vcpus);
 
   // The file is sparse and its file system may be full: before a site or the rings are first used,
-  // their place is to be had. RESOURCE_EXHAUSTED where there is none.
-  absl::Status ReserveSite(uint32_t index);
+  // their place is to be had. RESOURCE_EXHAUSTED where there is none. One caller at a time.
+  absl::Status ReserveSite(uint32_t index);  // below kMaxSites, and all sites below it
   absl::Status ReserveRings();
 
   StatsHeader& header() { return *reinterpret_cast<StatsHeader*>(file_->data()); }
@@ -37,12 +37,14 @@ class StatsFile {
  private:
   StatsFile() = default;
   absl::Status Reserve(const void* start, uint64_t size);
+  absl::Status ReserveSites(uint32_t end);  // those that are not yet, up to but without end
 
   base::UniqueFd fd_;
   std::unique_ptr<base::MappedFile> file_;
   SiteRecord* sites_ = nullptr;
   SiteCounters* counters_ = nullptr;
   TraceRing* rings_ = nullptr;
+  uint32_t reserved_sites_ = 0;
 };
 
 // Where the parts lie for that many vCPUs.

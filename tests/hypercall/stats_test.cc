@@ -2,6 +2,7 @@
 // The stats file between its writer and its reader, who believes nothing unchecked.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -222,6 +223,24 @@ TEST_F(Stats, AFileOfAnyShorterLengthIsRefused) {
     std::filesystem::resize_file(path_, length);
     EXPECT_TRUE(absl::IsDataLoss(StatsReader::Open(path_).status())) << length;
   }
+}
+
+TEST(StatsFile, EverySiteHasItsPlaceBeforeItIsUsedAndFewMoreHave) {
+  constexpr uint32_t kVcpus = 2;
+  constexpr uint64_t kPerSite = sizeof(SiteRecord) + kVcpus * sizeof(SiteCounters);
+  auto file = *StatsFile::Create("", kVcpus);
+  auto allocated = [&] {
+    struct stat now;
+    EXPECT_EQ(fstat(file->fd(), &now), 0);
+    return static_cast<uint64_t>(now.st_blocks) * 512;
+  };
+  for (uint64_t sites = 1; sites <= 2000; ++sites) {
+    ASSERT_TRUE(file->ReserveSite(static_cast<uint32_t>(sites - 1)).ok());
+    ASSERT_GE(allocated(), sites * kPerSite) << sites;
+    // Twice as much, and pages at the ends of four parts.
+    ASSERT_LE(allocated(), (2 * sites + 4) * kPerSite + 8 * 4096) << sites;
+  }
+  ASSERT_TRUE(file->ReserveSite(kMaxSites - 1).ok()) << "the last one";
 }
 
 TEST_F(Stats, AFileThatIsCutWhileItIsOpenReadsAsEmpty) {
