@@ -241,7 +241,8 @@ class Cpu {
   template <typename T, typename F>
   T AtomicRmw(uint64_t linear, F change) {
     const TlbEntry& entry = tlb_->Slot(linear);
-    if (entry.write_tag == ((linear + sizeof(T) - 1) & ~x86::kPageMask)) [[likely]] {
+    if (entry.write_tag == ((linear + sizeof(T) - 1) & ~x86::kPageMask) && !SplitsLine<T>(linear))
+        [[likely]] {
       uint64_t host_address = entry.addend + linear;
       T old = RawLoad<T>(host_address);
       while (!RawCompareExchange<T>(host_address, &old, change(old))) {
@@ -264,7 +265,8 @@ class Cpu {
       ProbeWrite(linear, sizeof(T));
     }
     const TlbEntry& entry = tlb_->Slot(linear);
-    if (entry.write_tag == ((linear + sizeof(T) - 1) & ~x86::kPageMask)) [[likely]] {
+    if (entry.write_tag == ((linear + sizeof(T) - 1) & ~x86::kPageMask) && !SplitsLine<T>(linear))
+        [[likely]] {
       bool done = RawCompareExchange<T>(entry.addend + linear, expected, desired);
       NoteStore(entry.page, linear, sizeof(T));
       return done;
@@ -385,12 +387,20 @@ class Cpu {
       return CheckedAddress(op, access, size);
     return Offset(op) + Get<uint64_t>(op->segment_base);
   }
-  // A page that was not in the TLB; else across pages, in a rewritten page, or a device: alone.
+  // A guest's locked access across two cache lines is none of the host's, which would hold up all
+  // of its processors, and where it detects that (SDM volume 3, "Bus Locks") slows the process down
+  // or kills it.
+  template <typename T>
+  static bool SplitsLine(uint64_t linear) {
+    constexpr uint64_t kLineMask = 63;
+    return (linear & kLineMask) + sizeof(T) > kLineMask + 1;
+  }
+  // A page that was not in the TLB; else across lines, in a rewritten page, or a device: alone.
   template <typename T, typename F>
   [[gnu::noinline]] T AtomicRmwSlowly(uint64_t linear, F change) {
     ProbeWrite(linear, sizeof(T));
     const TlbEntry& entry = tlb_->Slot(linear);
-    if (entry.write_tag == ((linear + sizeof(T) - 1) & ~x86::kPageMask)) {
+    if (entry.write_tag == ((linear + sizeof(T) - 1) & ~x86::kPageMask) && !SplitsLine<T>(linear)) {
       return AtomicRmw<T>(linear, change);
     }
     T old;

@@ -29,7 +29,7 @@ TRAPLINE_GUEST_ACCESS inline void RawStore(uint64_t host, T value) {
   __builtin_memcpy(reinterpret_cast<void*>(host), &value, sizeof value);
 }
 
-// One locked compare-and-exchange, at any alignment. False: *expected is what was there.
+// One locked compare-and-exchange, within a cache line. False: *expected is what was there.
 template <typename T>
 TRAPLINE_GUEST_ACCESS inline bool RawCompareExchange(uint64_t host, T* expected, T desired) {
   bool done;
