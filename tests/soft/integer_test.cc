@@ -133,6 +133,18 @@ TEST_F(IntegerTest, FaultingPopToMemoryRestoresStackPointer) {
   EXPECT_EQ(gpr(x86::kRsp), GuestMachine::kStackTop);
 }
 
+// As on processors of the vendor that CPUID names; AMD's exchange RAX and R8.
+TEST_F(IntegerTest, PauseIgnoresRexB) {
+  gpr(x86::kRax) = 1;
+  gpr(x86::kR8) = 2;
+  ASSERT_EQ(machine_.Run({0xf3, 0x49, 0x90}).reason, ExitReason::kHalt);
+  EXPECT_EQ(gpr(x86::kRax), 1u);
+  EXPECT_EQ(gpr(x86::kR8), 2u);
+  ASSERT_EQ(machine_.Run({0x49, 0x90}).reason, ExitReason::kHalt);  // xchg rax, r8
+  EXPECT_EQ(gpr(x86::kRax), 2u);
+  EXPECT_EQ(gpr(x86::kR8), 1u);
+}
+
 TEST_F(IntegerTest, BitStringReachesBothWays) {
   gpr(x86::kRbx) = GuestMachine::kData;
   gpr(x86::kRcx) = static_cast<uint64_t>(-65);

@@ -2,7 +2,6 @@
 // Zydis' view of an instruction turned into an Op, and the table that finds each mnemonic's binder.
 #include "core/engine/soft/decode/decoder.h"
 
-#include <algorithm>
 #include <array>
 #include <memory>
 
@@ -189,17 +188,6 @@ DecodeResult Undecodable(ZyanStatus status, std::span<const uint8_t> bytes, Op* 
   return {DecodeStatus::kDone, true};
 }
 
-// F3 90 is PAUSE, but with REX.B it is XCHG with R8 and the prefix means nothing, which Zydis 4.0
-// does not know: it gets another prefix to read that means nothing.
-ZyanStatus DecodeExchange(const DecodeContext& context, std::span<const uint8_t> bytes,
-                          ZydisDecodedInstruction* info, ZydisDecodedOperand* operands) {
-  std::array<uint8_t, kMaxInstructionLength> plain;
-  auto end = std::copy_n(bytes.begin(), info->length, plain.begin());
-  std::replace(plain.begin(), end, uint8_t{0xf3}, uint8_t{0x3e});
-  return ZydisDecoderDecodeFull(&DecoderFor(context.code_size), plain.data(), info->length, info,
-                                operands);
-}
-
 }  // namespace
 
 DecodeResult Decode(const DecodeContext& context, uint64_t rip, std::span<const uint8_t> bytes,
@@ -209,9 +197,6 @@ DecodeResult Decode(const DecodeContext& context, uint64_t rip, std::span<const 
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
   ZyanStatus status = ZydisDecoderDecodeFull(&DecoderFor(context.code_size), bytes.data(),
                                              bytes.size(), &info, operands);
-  if (ZYAN_SUCCESS(status) && info.mnemonic == ZYDIS_MNEMONIC_PAUSE && info.raw.rex.B) {
-    status = DecodeExchange(context, bytes, &info, operands);
-  }
   if (!ZYAN_SUCCESS(status)) return Undecodable(status, bytes, op);
 
   Instruction instruction{
