@@ -39,14 +39,15 @@ uint64_t Word(std::span<const std::byte> bytes, size_t at, size_t size) {
   return value;
 }
 
-void CompareFloatingPoint(uint8_t vector, State native, State soft, Lines* lines) {
+void CompareFloatingPoint(uint8_t vector, State native, State soft, bool status_word,
+                          Lines* lines) {
   ClearUndefined(native.fxsave);
   ClearUndefined(soft.fxsave);
   auto field = [&](const std::string& name, size_t at, size_t size) {
     lines->Value(name, Word(native.fxsave, at, size), Word(soft.fxsave, at, size));
   };
   field("fcw", 0, 2);
-  field("fsw", 2, 2);
+  if (status_word) field("fsw", 2, 2);
   field("ftw", 4, 1);
   uint64_t mxcsr = Word(native.fxsave, 24, 4);
   bool exact = !PrecisionUndefined(vector, static_cast<uint32_t>(mxcsr));
@@ -62,6 +63,44 @@ void CompareFloatingPoint(uint8_t vector, State native, State soft, Lines* lines
   }
 }
 
+void CompareFaults(const Outcome& native, const Outcome& soft, bool any_offset, Lines* lines) {
+  uint64_t offset = any_offset ? x86::kPageMask : 0;
+  lines->Value("vector", native.vector, soft.vector);
+  // Linux hides from user mode what is mapped in the upper half: always "protection".
+  uint32_t hidden = native.fault_address >= kUpperHalf ? x86::page_fault::kPresent : 0;
+  lines->Value("error code", native.error_code & ~hidden, soft.error_code & ~hidden);
+  lines->Value("fault address", native.fault_address & ~offset, soft.fault_address & ~offset);
+}
+
+void CompareRegisters(const State& in, const State& native, const State& soft,
+                      const Undefined& undefined, Lines* lines) {
+  constexpr uint64_t kLower = 0xffffffff;
+  bool idle = (native.gpr[x86::kRcx] & kLower) == (in.gpr[x86::kRcx] & kLower);
+  for (unsigned i = 0; i < x86::kGprCount; ++i) {
+    auto kept_or_cleared = [&](uint64_t value) {
+      return value == in.gpr[i] || value == (in.gpr[i] & kLower);
+    };
+    bool either = idle && (undefined.idle_upper_halves & 1u << i) != 0 &&
+                  kept_or_cleared(native.gpr[i]) && kept_or_cleared(soft.gpr[i]);
+    uint64_t mask = either || (undefined.upper_halves & 1u << i) ? kLower : ~uint64_t{0};
+    lines->Value(kNames[i], native.gpr[i] & mask, soft.gpr[i] & mask);
+  }
+}
+
+void CompareMemory(const Outcome& native, const Outcome& soft, const Undefined& undefined,
+                   Lines* lines) {
+  for (size_t at = 0; at < kMemorySize; ++at) {
+    uint64_t address = kMemory + at;
+    auto has = [&](const Undefined::Bytes& open) { return address - open.address < open.size; };
+    if (std::any_of(std::begin(undefined.memory), std::end(undefined.memory), has) ||
+        has(undefined.memory_of_fault)) {
+      continue;
+    }
+    lines->Value(absl::StrFormat("memory %x", address), static_cast<uint64_t>(native.memory[at]),
+                 static_cast<uint64_t>(soft.memory[at]));
+  }
+}
+
 }  // namespace
 
 std::string Difference(const Instance& instance, const Outcome& native, const Outcome& soft) {
@@ -70,19 +109,12 @@ std::string Difference(const Instance& instance, const Outcome& native, const Ou
   bool faulted = native.out.rip == instance.in.rip;
   if (faulted && undefined.result_of_fault) return "";
   uint64_t flags = undefined.flags | (faulted ? undefined.flags_of_fault : 0);
-  uint64_t offset = undefined.fault_offset ? x86::kPageMask : 0;
+  Reports reports = MayReport(instance, native, soft);
   Lines lines;
-  lines.Value("vector", native.vector, soft.vector);
-  // Linux hides from user mode what is mapped in the upper half: always "protection".
-  uint32_t hidden = native.fault_address >= kUpperHalf ? x86::page_fault::kPresent : 0;
-  lines.Value("error code", native.error_code & ~hidden, soft.error_code & ~hidden);
-  lines.Value("fault address", native.fault_address & ~offset, soft.fault_address & ~offset);
+  if (reports == Reports::kTheSame) CompareFaults(native, soft, undefined.fault_offset, &lines);
   const State &a = native.out, &b = soft.out;
-  for (unsigned i = 0; i < x86::kGprCount; ++i) {
-    uint64_t mask = undefined.upper_halves & (1u << i) ? 0xffffffff : ~uint64_t{0};
-    lines.Value(kNames[i], a.gpr[i] & mask, b.gpr[i] & mask);
-  }
-  lines.Value("rip", a.rip, b.rip);
+  CompareRegisters(instance.in, a, b, undefined, &lines);
+  if (reports != Reports::kFaultOrWithheld) lines.Value("rip", a.rip, b.rip);
   lines.Value("rflags", a.rflags & ~flags, b.rflags & ~flags);
   lines.Value("cs", a.cs, b.cs);
   lines.Value("ss", a.ss, b.ss);
@@ -92,19 +124,11 @@ std::string Difference(const Instance& instance, const Outcome& native, const Ou
   lines.Value("ds", null(a.ds), null(b.ds));
   lines.Value("es", null(a.es), null(b.es));
   lines.Value("gs base", a.gs_base, b.gs_base);
-  CompareFloatingPoint(native.vector, a, b, &lines);
-  if (native.memory != soft.memory) {
-    for (size_t at = 0; at < kMemorySize; ++at) {
-      uint64_t address = kMemory + at;
-      bool open =
-          std::any_of(std::begin(undefined.memory), std::end(undefined.memory),
-                      [&](const Undefined::Bytes& b) { return address - b.address < b.size; });
-      if (!open) {
-        lines.Value(absl::StrFormat("memory %x", address), static_cast<uint64_t>(native.memory[at]),
-                    static_cast<uint64_t>(soft.memory[at]));
-      }
-    }
-  }
+  State c = b;
+  if (faulted && undefined.mmx_transition_of_fault) FollowMmxTransition(instance.in, a, &c);
+  CompareFloatingPoint(native.vector, a, c, reports != Reports::kFaultOrWithheld, &lines);
+  if (!faulted) undefined.memory_of_fault = {};
+  if (native.memory != soft.memory) CompareMemory(native, soft, undefined, &lines);
   return lines.Take();
 }
 
