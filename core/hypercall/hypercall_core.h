@@ -135,6 +135,8 @@ class HypercallCore final : public LedgerServices {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   engine::RewriteResult Rewrite(Site* site, engine::SiteEntry entry)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Tells the engine whether this site still waits for something.
+  void Settle(Site* site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Publish(Site* site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ApplyPolicy(Site* site, Reason reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Notify();

@@ -91,11 +91,11 @@ bool StatsReader::ReadSite(uint32_t index, SiteView* view) const {
     view->gpa = record.gpa;
     view->cpl = record.cpl & 3;
     view->state = static_cast<SiteState>(
-        std::min<uint8_t>(record.state, static_cast<uint8_t>(SiteState::kDirect)));
+        std::min<uint8_t>(record.state, static_cast<uint8_t>(SiteState::kAmbiguous)));
     view->technique = static_cast<Technique>(
         std::min<uint8_t>(record.technique, static_cast<uint8_t>(Technique::kLinked)));
-    view->reason =
-        static_cast<Reason>(std::min<uint8_t>(record.reason, static_cast<uint8_t>(Reason::kReset)));
+    view->reason = static_cast<Reason>(
+        std::min<uint8_t>(record.reason, static_cast<uint8_t>(Reason::kJumpUnplanned)));
     view->transition_ns = record.transition_ns;
     std::copy(std::begin(record.original), std::end(record.original), view->original.begin());
     std::copy(std::begin(record.current), std::end(record.current), view->current.begin());

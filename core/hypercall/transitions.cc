@@ -148,9 +148,12 @@ void HypercallCore::MoveTo(Site* site, SiteState state, Reason reason, uint32_t 
   site->calls_in_state = 0;
   SetDue(site);
   Publish(site);
-  bool serving = Listed(state);
-  engine_.SettleSite(site->Spec(), serving && site->due_after == 0);
+  Settle(site);
   events_.push_back({site->index, site->gpa, from, state, reason, vcpu, site->transition_ns});
+}
+
+void HypercallCore::Settle(Site* site) {
+  engine_.SettleSite(site->Spec(), Listed(site->state) && site->due_after == 0);
 }
 
 engine::RewriteResult HypercallCore::Rewrite(Site* site, engine::SiteEntry entry) {
@@ -289,7 +292,7 @@ absl::Status HypercallCore::SetPolicy(const Policy& policy) {
       if (!site->policy && site->state != SiteState::kReverted)
         ApplyPolicy(site.get(), Reason::kPolicy);
       SetDue(site.get());
-      engine_.SettleSite(site->Spec(), Listed(site->state) && site->due_after == 0);
+      Settle(site.get());
     }
   });
   Notify();
@@ -308,6 +311,7 @@ absl::Status HypercallCore::SetSitePolicy(uint64_t gpa, std::optional<Policy> po
     SetDue(site);
     Publish(site);
     ApplyPolicy(site, Reason::kPolicy);
+    Settle(site);
   });
   Notify();
   return absl::OkStatus();

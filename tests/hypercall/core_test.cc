@@ -163,6 +163,27 @@ TEST_F(Core, ASitesOwnPolicyGoesBeforeTheVms) {
   EXPECT_THAT(engine_.shadowed, ElementsAre());
 }
 
+// An engine that serves a settled site by itself would never let it come any further.
+TEST_F(Core, ASiteThatMayGoOnIsNotSettled) {
+  Link();
+  EXPECT_TRUE(engine_.settled[kSite]);
+  ASSERT_TRUE(core_->SetSitePolicy(kSite, Policy{Technique::kInterrupt, 1, 1}).ok());
+  EXPECT_TRUE(engine_.settled[kSite]);
+  ASSERT_TRUE(core_->SetSitePolicy(kSite, std::nullopt).ok());
+  EXPECT_EQ(Site().state, SiteState::kPatched);
+  EXPECT_FALSE(engine_.settled[kSite]);
+}
+
+TEST_F(Core, AReaderSeesEveryStateAndReason) {
+  core_->ListAmbiguous(kSite);
+  EXPECT_EQ(Site().state, SiteState::kAmbiguous);
+  EXPECT_EQ(Site().reason, Reason::kUnconfirmed);
+  engine_.refuse_link = engine::RewriteResult::kJumpUnplanned;
+  Link();
+  EXPECT_EQ(Site().state, SiteState::kPatched);
+  EXPECT_EQ(Site().reason, Reason::kJumpUnplanned);
+}
+
 TEST_F(Core, APolicyThatMakesNoSenseIsRefused) {
   EXPECT_TRUE(absl::IsInvalidArgument(core_->SetPolicy({Technique::kNone, 1, 1})));
   EXPECT_TRUE(absl::IsInvalidArgument(core_->SetPolicy({Technique::kLinked, 0, 1})));

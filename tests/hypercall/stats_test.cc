@@ -265,7 +265,7 @@ TEST_F(Stats, NonsenseInRecordsStaysWithinItsBounds) {
   auto reader = Reader();
   for (const SiteView& site : reader->Sites()) {
     EXPECT_LE(site.symbol.size(), kSymbolLength);
-    EXPECT_LE(site.state, SiteState::kDirect);
+    EXPECT_LE(site.state, SiteState::kAmbiguous);
     EXPECT_LE(site.cpl, 3);
   }
   file_->ring(0).head = ~uint64_t{0};
