@@ -16,8 +16,15 @@ using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-TEST(Guests, HelloGreetsAndSwitchesOff) {
-  RunningVm guest(GuestConfig("hello"));
+class Guests : public ::testing::TestWithParam<EngineKind> {
+ protected:
+  static VmConfig Config(const std::string& name, const std::string& command_line = "") {
+    return GuestConfig(name, command_line, 1, GetParam());
+  }
+};
+
+TEST_P(Guests, HelloGreetsAndSwitchesOff) {
+  RunningVm guest(Config("hello"));
   ASSERT_TRUE(guest.made().ok()) << guest.made();
   ASSERT_TRUE(guest.vm().Start().ok());
   ASSERT_TRUE(guest.AwaitEnd());
@@ -27,24 +34,16 @@ TEST(Guests, HelloGreetsAndSwitchesOff) {
   EXPECT_EQ(guest.vm().exit_status(), -1);
 }
 
-TEST(Guests, AStatusComesBackAsIsaDebugExitWouldGiveIt) {
-  RunningVm guest(GuestConfig("hello", "status=21"));
+TEST_P(Guests, AStatusComesBackAsIsaDebugExitWouldGiveIt) {
+  RunningVm guest(Config("hello", "status=21"));
   ASSERT_TRUE(guest.vm().Start().ok());
   ASSERT_TRUE(guest.AwaitEnd());
   EXPECT_EQ(guest.vm().exit_status(), 21 << 1 | 1);
 }
 
-TEST(Guests, ThePatcherSurvivesTorture) {
-  RunningVm guest(GuestConfig("patch_torture"));
-  ASSERT_TRUE(guest.vm().Start().ok());
-  ASSERT_TRUE(guest.AwaitEnd());
-  EXPECT_THAT(guest.output(), HasSubstr("patch_torture: all passed"));
-  EXPECT_THAT(guest.output(), Not(HasSubstr("FAIL")));
-}
-
 // The kernels are compiled into this test as well.
-TEST(Guests, ComputeGivesWhatAnOrdinaryProcessGets) {
-  RunningVm guest(GuestConfig("compute", "runs=1 rounds=1"));
+TEST_P(Guests, ComputeGivesWhatAnOrdinaryProcessGets) {
+  RunningVm guest(Config("compute", "runs=1 rounds=1"));
   ASSERT_TRUE(guest.vm().Start().ok());
   ASSERT_TRUE(guest.AwaitEnd());
   for (const ComputeKernel& kernel : kComputeKernelTable) {
@@ -52,6 +51,29 @@ TEST(Guests, ComputeGivesWhatAnOrdinaryProcessGets) {
                 ContainsRegex(absl::StrCat("(^|\n)", kernel.name, ": cycles [1-9][0-9]* ns ",
                                            "[1-9][0-9]* sum ", kernel.run(1), "\n")));
   }
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, Guests, ::testing::ValuesIn(TestedEngines()), EngineName);
+
+// It writes its own code, which `direct` does not have.
+TEST(PatchTorture, ThePatcherSurvivesIt) {
+  RunningVm guest(GuestConfig("patch_torture"));
+  ASSERT_TRUE(guest.made().ok()) << guest.made();
+  EXPECT_EQ(guest.vm().engine(), EngineKind::kSoft);
+  EXPECT_THAT(guest.vm().engine_reason(),
+              ContainsRegex("not direct: the segment at 0x[0-9a-f]+ is executable and writable"));
+  ASSERT_TRUE(guest.vm().Start().ok());
+  ASSERT_TRUE(guest.AwaitEnd());
+  EXPECT_THAT(guest.output(), HasSubstr("patch_torture: all passed"));
+  EXPECT_THAT(guest.output(), Not(HasSubstr("FAIL")));
+}
+
+TEST(PatchTorture, IsRefusedByDirect) {
+  RunningVm guest(GuestConfig("patch_torture", "", 1, EngineKind::kDirect));
+  EXPECT_TRUE(absl::IsInvalidArgument(guest.made()));
+  EXPECT_THAT(
+      std::string(guest.made().message()),
+      ContainsRegex("direct: the segment at 0x[0-9a-f]+ is executable and writable.*engine soft"));
 }
 
 // A guest on an engine with so many vCPUs.

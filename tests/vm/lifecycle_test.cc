@@ -2,34 +2,48 @@
 // Moves between states, and what they do to a guest that runs for ever.
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "tests/vm/running_vm.h"
 
 namespace trapline::vm {
 namespace {
 
-// Calls without end, as far as a test is concerned.
-VmConfig Endless() { return GuestConfig("hello", "calls=1000000000000"); }
+class Lifecycle : public ::testing::TestWithParam<EngineKind> {
+ protected:
+  // Calls without end, as far as a test is concerned.
+  static VmConfig Endless() { return GuestConfig("hello", "calls=1000000000000", 1, GetParam()); }
+};
 
-TEST(Lifecycle, APausedGuestExecutesNothingAndAResumedOneGoesOn) {
+// The loop's counter among them.
+std::array<uint64_t, x86::kGprCount> GeneralRegisters(RunningVm& guest) {
+  auto registers = guest.vm().ReadRegisters(0);
+  EXPECT_TRUE(registers.ok()) << registers.status();
+  return registers.ok() ? registers->gpr : std::array<uint64_t, x86::kGprCount>{};
+}
+
+TEST_P(Lifecycle, APausedGuestExecutesNothingAndAResumedOneGoesOn) {
   RunningVm guest(Endless());
   ASSERT_TRUE(guest.vm().Start().ok());
   ASSERT_TRUE(guest.AwaitOutput("hello from"));
   ASSERT_TRUE(guest.vm().Pause().ok());
   EXPECT_EQ(guest.vm().state(), State::kPaused);
-  uint64_t at_pause = guest.vm().instructions_retired();
-  auto registers = guest.vm().ReadRegisters(0);
-  ASSERT_TRUE(registers.ok());
-  EXPECT_EQ(guest.vm().instructions_retired(), at_pause);
+  const uint64_t retired = guest.vm().instructions_retired();
+  const auto at_pause = GeneralRegisters(guest);
+  EXPECT_EQ(GeneralRegisters(guest), at_pause);
+  EXPECT_EQ(guest.vm().instructions_retired(), retired);
   ASSERT_TRUE(guest.vm().Resume().ok());
-  while (guest.vm().instructions_retired() == at_pause) {
+  while (GeneralRegisters(guest) == at_pause) {
   }
+  // Engine `direct` does not count them.
+  EXPECT_EQ(guest.vm().instructions_retired() > retired, GetParam() == EngineKind::kSoft);
   auto outcome = guest.vm().Stop(StopMode::kForced, absl::ZeroDuration());
   ASSERT_TRUE(outcome.ok());
   EXPECT_EQ(*outcome, StopOutcome::kForced);
   EXPECT_EQ(guest.vm().state(), State::kStopped);
 }
 
-TEST(Lifecycle, IllegalMovesNameTheStates) {
+TEST_P(Lifecycle, IllegalMovesNameTheStates) {
   RunningVm guest(Endless());
   absl::Status status = guest.vm().Pause();
   EXPECT_TRUE(absl::IsFailedPrecondition(status));
@@ -39,7 +53,7 @@ TEST(Lifecycle, IllegalMovesNameTheStates) {
   EXPECT_TRUE(absl::IsFailedPrecondition(guest.vm().Resume()));
 }
 
-TEST(Lifecycle, GracefulStopBecomesForcedWhereTheGuestDoesNotListen) {
+TEST_P(Lifecycle, GracefulStopBecomesForcedWhereTheGuestDoesNotListen) {
   RunningVm guest(Endless());
   ASSERT_TRUE(guest.vm().Start().ok());
   auto outcome = guest.vm().Stop(StopMode::kGraceful, absl::Milliseconds(50));
@@ -47,8 +61,8 @@ TEST(Lifecycle, GracefulStopBecomesForcedWhereTheGuestDoesNotListen) {
   EXPECT_EQ(*outcome, StopOutcome::kForced);
 }
 
-TEST(Lifecycle, AStoppedVmBootsAfresh) {
-  RunningVm guest(GuestConfig("hello"));
+TEST_P(Lifecycle, AStoppedVmBootsAfresh) {
+  RunningVm guest(GuestConfig("hello", "", 1, GetParam()));
   for (int boot = 0; boot < 3; ++boot) {
     ASSERT_TRUE(guest.vm().Start().ok());
     while (guest.vm().state() == State::kRunning) {
@@ -60,7 +74,7 @@ TEST(Lifecycle, AStoppedVmBootsAfresh) {
   EXPECT_EQ(greetings, 3u);
 }
 
-TEST(Lifecycle, ResetStartsTheGuestOver) {
+TEST_P(Lifecycle, ResetStartsTheGuestOver) {
   RunningVm guest(Endless());
   ASSERT_TRUE(guest.vm().Start().ok());
   ASSERT_TRUE(guest.AwaitOutput("MiB\n"));  // the whole line
@@ -69,7 +83,7 @@ TEST(Lifecycle, ResetStartsTheGuestOver) {
   EXPECT_EQ(guest.vm().state(), State::kRunning);
 }
 
-TEST(Lifecycle, CodeCanBeReadAndDisassembled) {
+TEST_P(Lifecycle, CodeCanBeReadAndDisassembled) {
   RunningVm guest(Endless());
   ASSERT_TRUE(guest.vm().Start().ok());
   ASSERT_TRUE(guest.AwaitOutput("hello from"));
@@ -82,6 +96,8 @@ TEST(Lifecycle, CodeCanBeReadAndDisassembled) {
   EXPECT_FALSE(guest.vm().ReadPhysical(uint64_t{1} << 40, 16).ok());
   EXPECT_TRUE(absl::IsOutOfRange(guest.vm().ReadRegisters(1).status()));
 }
+
+INSTANTIATE_TEST_SUITE_P(Engines, Lifecycle, ::testing::ValuesIn(TestedEngines()), EngineName);
 
 }  // namespace
 }  // namespace trapline::vm
