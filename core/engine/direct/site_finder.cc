@@ -83,15 +83,11 @@ class Walk {
     return target;
   }
 
+  // UD2 is passed: kernels trap there, and go on behind it.
   static bool FallsThrough(const ZydisDecodedInstruction& instruction) {
-    switch (instruction.meta.category) {
-      case ZYDIS_CATEGORY_RET:
-      case ZYDIS_CATEGORY_UNCOND_BR:
-        return false;
-      default:
-        return instruction.mnemonic != ZYDIS_MNEMONIC_UD2 &&
-               instruction.mnemonic != ZYDIS_MNEMONIC_IRETQ;
-    }
+    return instruction.meta.category != ZYDIS_CATEGORY_RET &&
+           instruction.meta.category != ZYDIS_CATEGORY_UNCOND_BR &&
+           instruction.mnemonic != ZYDIS_MNEMONIC_IRETQ;
   }
 
   const std::span<const TextSpan> text_;

@@ -192,7 +192,6 @@ Exit DirectVcpu::Run() {
 
 bool DirectVcpu::Enter() {
   ControlPage& c = channel_->control();
-  frame_.rip = shared_.code.SkipPadding(frame_.rip);
   memcpy(&c.frame, &frame_, sizeof frame_);
   c.clock_offset = host_.TscOffset();
   if (std::exchange(bases_changed_, false)) {
@@ -250,7 +249,7 @@ HypercallFrame DirectVcpu::FrameAt(uint64_t rip, uint8_t length) {
 }
 
 std::optional<Exit> DirectVcpu::After(HypercallOutcome outcome, const HypercallFrame& frame) {
-  frame_.rip = frame.rip + frame.length;
+  SetRip(frame.rip + frame.length);
   switch (outcome) {
     case HypercallOutcome::kHalt:
       return Exit{.reason = ExitReason::kHalt};

@@ -40,7 +40,9 @@ class DirectVcpu final : public Vcpu {
   // Also the start of a new life: the next Run starts a new process.
   void SetRegisters(const x86::Registers& registers) override;
   HypercallFrame Frame() override { return FrameAt(frame_.rip, 0); }
-  void SetRip(uint64_t rip) override { frame_.rip = rip; }
+  // Behind a site of five bytes is behind its padding: an upcall may come first, and the guest go on
+  // from there by itself.
+  void SetRip(uint64_t rip) override { frame_.rip = shared_.code.SkipPadding(rip); }
   void InjectException(x86::Vector vector, uint32_t error_code) override;
   absl::StatusOr<uint64_t> Translate(uint64_t linear) override;
   // Nobody counts them: the real CPU's counters are not to be had.
