@@ -10,6 +10,7 @@
 
 #include "core/x86/exceptions.h"
 #include "core/x86/flags.h"
+#include "core/x86/paging.h"
 #include "tests/differential/shapes.h"
 
 namespace trapline::differential {
@@ -85,12 +86,15 @@ uint64_t Pointer(const Outcome& outcome, const ZydisDecodedInstruction& info, un
   return info.address_width == 64 ? value : value & ((uint64_t{1} << info.address_width) - 1);
 }
 
-// CMPS reads two operands: whether this is what the one at (R)DI is refused for.
+// CMPS reads two operands: whether this is what the one at (R)DI is refused for. A page fault is at
+// its first byte, or at the page that it reaches into.
 bool RefusesDestination(const Outcome& outcome, const ZydisDecodedInstruction& info) {
   uint64_t address = Pointer(outcome, info, x86::kRdi);
   bool canonical = static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address;
-  return canonical ? IsPageFaultIn(outcome, address, info.operand_width / 8)
-                   : outcome.vector == static_cast<uint8_t>(x86::Vector::kGeneralProtection);
+  if (!canonical) return outcome.vector == static_cast<uint8_t>(x86::Vector::kGeneralProtection);
+  return IsPageFaultIn(outcome, address, 1) ||
+         (outcome.fault_address % x86::kPageSize == 0 &&
+          IsPageFaultIn(outcome, address, info.operand_width / 8));
 }
 
 // BOUND reads two bounds: one outcome says that the index is below the first, the other that the
@@ -131,7 +135,7 @@ bool AreTwoFaults(const Instance& instance, const Outcome& native, const Outcome
     case ZYDIS_MNEMONIC_CMPSW:
     case ZYDIS_MNEMONIC_CMPSD:
     case ZYDIS_MNEMONIC_CMPSQ:
-      if (RefusesDestination(native, info) != RefusesDestination(soft, info)) return true;
+      if (RefusesDestination(native, info) || RefusesDestination(soft, info)) return true;
       break;
     default:
       break;

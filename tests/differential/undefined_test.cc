@@ -61,6 +61,16 @@ TEST_F(UndefinedTest, CompareFaultsAtEitherOperandAndNowhereElse) {
   EXPECT_FALSE(Agree());
 }
 
+TEST_F(UndefinedTest, OperandsOfACompareMayOverlap) {
+  Execute({0x66, 0xa7});  // cmpsw
+  instance_->in.gpr[x86::kRdi] = native_->out.gpr[x86::kRdi] = soft_->out.gpr[x86::kRdi] =
+      kFault - 1;
+  native_->fault_address = kFault - 1;
+  EXPECT_TRUE(Agree());
+  native_->fault_address = kFault + 1;
+  EXPECT_FALSE(Agree());
+}
+
 TEST_F(UndefinedTest, OtherStringInstructionsHaveOneOrder) {
   Execute({0xa4});  // movsb
   native_->fault_address = kFault + 8;
