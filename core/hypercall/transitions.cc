@@ -196,7 +196,9 @@ void HypercallCore::Advance(Site* site, uint32_t vcpu, Path path) {
     return;
   engine_.RunExclusive([&] {
     absl::MutexLock lock(&mutex_);
-    if (site->state != state) return;  // somebody else was first
+    // Somebody else was first, or a policy: perhaps by way of another state and back.
+    due = site->due_after;
+    if (site->state != state || due == 0 || site->calls_in_state < due) return;
     if (state == SiteState::kPatched) {
       Reason refused = WhyNot(Rewrite(site, engine::SiteEntry::kLinked));
       MoveTo(site, refused == Reason::kNone ? SiteState::kLinked : SiteState::kPatched,

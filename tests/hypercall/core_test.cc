@@ -174,6 +174,32 @@ TEST_F(Core, ASiteThatMayGoOnIsNotSettled) {
   EXPECT_FALSE(engine_.settled[kSite]);
 }
 
+// A call was due to move the site on, and then the policy came first.
+TEST_F(Core, APolicyThatComesBetweenIsKept) {
+  ASSERT_TRUE(core_->SetPolicy({Technique::kLinked, 1, 2}).ok());
+  Trap();
+  Interrupt();
+  engine_.before_exclusive = [this] {
+    EXPECT_TRUE(core_->SetSitePolicy(kSite, Policy{Technique::kInterrupt, 1, 2}).ok());
+  };
+  Interrupt();
+  EXPECT_EQ(Site().state, SiteState::kPatched);
+}
+
+TEST_F(Core, ASiteThatHasStartedOverMeanwhileCountsAnew) {
+  Trap();
+  Link();
+  ASSERT_TRUE(core_->Revert(kSite).ok());
+  ASSERT_TRUE(core_->SetSitePolicy(kSite, Policy{Technique::kInterrupt, 2, 1}).ok());
+  Trap();
+  engine_.before_exclusive = [this] {
+    EXPECT_TRUE(core_->SetSitePolicy(kSite, Policy{Technique::kEmulate, 2, 1}).ok());
+    EXPECT_TRUE(core_->SetSitePolicy(kSite, Policy{Technique::kInterrupt, 2, 1}).ok());
+  };
+  Trap();
+  EXPECT_EQ(Site().state, SiteState::kTrapping);
+}
+
 TEST_F(Core, AReaderSeesEveryStateAndReason) {
   core_->ListAmbiguous(kSite);
   EXPECT_EQ(Site().state, SiteState::kAmbiguous);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -132,7 +133,10 @@ class FakeEngine final : public engine::Engine {
   absl::StatusOr<std::unique_ptr<engine::Vcpu>> CreateVcpu(uint32_t, engine::VcpuHost&) override {
     return absl::UnimplementedError("not here");
   }
-  void RunExclusive(absl::FunctionRef<void()> body) override { body(); }
+  void RunExclusive(absl::FunctionRef<void()> body) override {
+    if (auto first = std::exchange(before_exclusive, nullptr)) first();
+    body();
+  }
   void InvalidateCode(uint64_t gpa, uint64_t) override { invalidated.push_back(gpa); }
   engine::RewriteResult RewriteSite(const engine::SiteSpec& site,
                                     engine::SiteEntry entry) override {
@@ -158,6 +162,7 @@ class FakeEngine final : public engine::Engine {
     }
   }
 
+  std::function<void()> before_exclusive;  // called once: somebody else was faster
   engine::RewriteResult refuse_link = engine::RewriteResult::kDone;
   std::map<uint64_t, bool> settled;
   bool diverted = false;
