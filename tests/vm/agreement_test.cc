@@ -10,6 +10,7 @@
 #include <array>
 #include <filesystem>
 #include <map>
+#include <ostream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -57,6 +58,8 @@ struct Way {
   std::string name;
   Policy policy;
 };
+
+void PrintTo(const Way& way, std::ostream* out) { *out << way.name; }
 
 std::vector<Way> AllWays() {
   constexpr uint32_t kNever = 1'000'000'000;
