@@ -38,6 +38,8 @@ RewriteResult JumpPlan::CheckPlace(uint64_t stub) const {
     if (PageOf(stub) < range.end && range.start < stub + kStubSize)
       return RewriteResult::kJumpIntoRam;
   }
+  if (PageOf(stub) < TRAPLINE_NEAR_END && TRAPLINE_CONTROL < stub + kStubSize)
+    return RewriteResult::kJumpIntoOwn;
   auto next = taken_.lower_bound(stub);
   bool behind_free = next == taken_.end() || next->first >= stub + kStubSize;
   bool before_free = next == taken_.begin() || std::prev(next)->second <= stub;

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -46,26 +47,27 @@ absl::Status CheckSegments(std::span<const ImageSegment> segments) {
 
 std::vector<Mapping> MapRam(std::span<const RamRegion> ram,
                             std::span<const ImageSegment> segments) {
+  constexpr uint32_t kReadWrite = PROT_READ | PROT_WRITE;
+  // Around what the engine has among them.
+  constexpr std::pair<uint64_t, uint64_t> kPieces[] = {{TRAPLINE_RAM_START, TRAPLINE_CONTROL},
+                                                       {TRAPLINE_NEAR_END, ~uint64_t{0}}};
   std::vector<Mapping> mappings;
   uint64_t offset = 0;
   for (const RamRegion& region : ram) {
-    uint64_t at = region.gpa, end = region.gpa + region.size;
-    auto add = [&](uint64_t to, uint32_t rights) {
-      to = std::min(to, end);
-      if (to > at) mappings.push_back({at, to - at, offset + (at - region.gpa), kRamFd, rights});
-      at = std::max(at, to);
-    };
-    auto skip = [&](uint64_t to) { at = std::max(at, to); };
-    constexpr uint32_t kReadWrite = PROT_READ | PROT_WRITE;
-    skip(TRAPLINE_RAM_START);
-    add(TRAPLINE_CONTROL, kReadWrite);
-    skip(TRAPLINE_NEAR_END);
-    for (const ImageSegment& segment : segments) {
-      if (segment.gpa < region.gpa || segment.gpa >= end) continue;
-      add(Down(segment.gpa), kReadWrite);
-      add(Up(segment.gpa + segment.size), RightsOf(segment));
+    for (auto [start, stop] : kPieces) {
+      uint64_t at = std::max(region.gpa, start), end = std::min(region.gpa + region.size, stop);
+      auto add = [&](uint64_t to, uint32_t rights) {
+        to = std::min(to, end);
+        if (to <= at) return;
+        mappings.push_back({at, to - at, offset + (at - region.gpa), kRamFd, rights});
+        at = to;
+      };
+      for (const ImageSegment& segment : segments) {
+        add(Down(segment.gpa), kReadWrite);
+        add(Up(segment.gpa + segment.size), RightsOf(segment));
+      }
+      add(end, kReadWrite);
     }
-    add(end, kReadWrite);
     offset += region.size;
   }
   return mappings;
