@@ -170,6 +170,12 @@ class Engine {
   // registers again.
   virtual void Release() {}
 
+  // No vCPU is in Run, and none will be before Thaw: a guest that only pretends to have left Run is
+  // to stand still as well. Freezing what is frozen does nothing; a vCPU that is given registers
+  // meanwhile starts unfrozen.
+  virtual void Freeze() {}
+  virtual void Thaw() {}
+
   // Marks the page at gpa as holding rewritten bytes: guest reads of it pass through
   // OverlayOriginal, guest writes through BeforeShadowedWrite. Instruction fetch sees the rewritten
   // bytes. Only within RunExclusive.

@@ -220,7 +220,7 @@ void VcpuThread::HandleExit(const engine::Exit& exit) {
       Die(absl::StrCat("triple fault: ", DescribeException(exit.exception)));
       return;
     case engine::ExitReason::kFailure:
-      Die(exit.failure);
+      Die(absl::StrCat(exit.failure, "; last seen"));
       return;
   }
 }

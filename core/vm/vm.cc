@@ -435,6 +435,7 @@ void VmImpl::SetState(State state, EventKind kind, std::string reason, int exit_
 void VmImpl::LetRun() {
   clock_.Start();
   platform_->OnClockChanged();
+  engine_->Thaw();
   gate_open_ = true;
   gate_.Open();
 }
@@ -477,6 +478,7 @@ absl::Status VmImpl::Pause() {
   if (auto status = CheckMove(Move::kPause, state()); !status.ok()) return status;
   CloseGate();
   gate_open_ = false;
+  engine_->Freeze();
   clock_.Stop();
   platform_->OnClockChanged();
   SetState(State::kPaused, EventKind::kPaused, "paused");
@@ -580,22 +582,24 @@ void VmImpl::Supervise() {
 
 void VmImpl::Handle(const Request& request) {
   absl::MutexLock lock(&transition_mutex_);
-  // Something else ended this boot already, and perhaps there is a new one.
-  if (state() != State::kRunning || request.boot != boot_) return;
+  // Something else ended this boot already, and perhaps there is a new one. A pause ends nothing:
+  // it may have come between the request and this.
+  const State before = state();
+  if ((before != State::kRunning && before != State::kPaused) || request.boot != boot_) return;
   if (request.kind != EventKind::kGuestReset) {
     bool failed = request.kind == EventKind::kTripleFault;
     HaltForGood(failed ? State::kFailed : State::kStopped, request.kind, request.reason,
                 request.exit_status);
     return;
   }
-  CloseGate();
+  if (gate_open_) CloseGate();
   gate_open_ = false;
   if (auto status = Reboot(); !status.ok()) {
     SetState(State::kFailed, EventKind::kFailed, absl::StrCat("cannot reboot: ", status.message()));
     return;
   }
-  SetState(State::kRunning, EventKind::kGuestReset, request.reason);
-  LetRun();
+  SetState(before, EventKind::kGuestReset, request.reason);
+  if (before == State::kRunning) LetRun();
 }
 
 // ---- Services ----

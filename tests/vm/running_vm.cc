@@ -21,13 +21,13 @@ RunningVm::RunningVm(const VmConfig& config) {
   if (vm.ok()) vm_ = *std::move(vm);
 }
 
-bool RunningVm::AwaitEnd() {
+bool RunningVm::AwaitEnd(absl::Duration within) {
   absl::MutexLock lock(&mutex_);
   auto over = [this] {
     return !events_.empty() && (events_.back().kind == EventKind::kStopped ||
                                 events_.back().kind == EventKind::kFailed);
   };
-  return mutex_.AwaitWithTimeout(absl::Condition(&over), absl::Minutes(1));
+  return mutex_.AwaitWithTimeout(absl::Condition(&over), within);
 }
 
 bool RunningVm::AwaitOutput(const std::string& text, int times) {

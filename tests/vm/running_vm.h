@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "core/vm/vm.h"
 
 namespace trapline::vm {
@@ -19,8 +20,8 @@ class RunningVm {
   // OK if the VM could be made.
   const absl::Status& made() const { return made_; }
   Vm& vm() { return *vm_; }
-  // Waits until it is stopped or failed; false after a minute.
-  bool AwaitEnd();
+  // Waits until it is stopped or failed; false if it still is not after that time.
+  bool AwaitEnd(absl::Duration within = absl::Minutes(1));
   // Waits until the console has said text so often; false after two minutes.
   bool AwaitOutput(const std::string& text, int times = 1);
   std::string output();

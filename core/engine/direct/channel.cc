@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -22,7 +23,7 @@ constexpr int kSpins = 400;
 constexpr long kLookAgain = 50'000;
 constexpr int kLooks = 20;
 constexpr uint64_t kMany = TRAPLINE_RING_RECORDS / 8;
-constexpr time_t kTick = 1;  // seconds
+constexpr std::chrono::seconds kTick{1};
 
 }  // namespace
 
@@ -55,17 +56,23 @@ void Channel::PassTurn() {
   if (c.guest_sleeps.load() != 0) syscall(SYS_futex, &c.turn, FUTEX_WAKE, 1, nullptr, nullptr, 0);
 }
 
+// Ticks go by the clock, not by sleeps that nothing ended: a guest can end every sleep, by posting
+// or by waking whoever waits on the word.
 bool Channel::AwaitTurn(absl::FunctionRef<bool()> tick) {
+  using Clock = std::chrono::steady_clock;
   for (int i = 0; i < kSpins && !HostsTurn(); ++i) __builtin_ia32_pause();
   int looks = 0;
-  while (!HostsTurn()) {
+  for (Clock::time_point due = Clock::now() + kTick; !HostsTurn();) {
+    if (Clock::time_point now = Clock::now(); now >= due) {
+      if (!tick()) return false;
+      due = now + kTick;
+    }
     uint64_t taken = TakePosted();
     if (taken > 0) looks = kLooks;
     if (taken > kMany) continue;
     bool again = looks > 0;
     looks -= again ? 1 : 0;
-    bool woken = Sleep(again ? Sleep::kForAWhile : Sleep::kForGood);
-    if (!woken && !again && !tick()) return false;
+    Sleep(again ? Sleep::kForAWhile : Sleep::kForGood);
   }
   TakePosted();
   return !ended_;
@@ -73,18 +80,15 @@ bool Channel::AwaitTurn(absl::FunctionRef<bool()> tick) {
 
 // The guest process looks at host_sleeps behind each record and each turn that it hands over, so
 // one of the two notices.
-bool Channel::Sleep(enum Sleep how) {
+void Channel::Sleep(enum Sleep how) {
   ControlPage& c = control();
-  timespec timeout{how == Sleep::kForGood ? kTick : 0, how == Sleep::kForGood ? 0 : kLookAgain};
+  timespec timeout{how == Sleep::kForGood ? kTick.count() : 0,
+                   how == Sleep::kForGood ? 0 : kLookAgain};
   c.host_sleeps.store(static_cast<uint32_t>(how));
-  bool woken = true;
-  if (how != Sleep::kForGood || Posted() == 0) {
-    long result = syscall(SYS_futex, &c.turn, FUTEX_WAIT, static_cast<uint32_t>(Turn::kGuest),
-                          &timeout, nullptr, 0);
-    woken = result == 0 || errno != ETIMEDOUT;
-  }
+  if (how != Sleep::kForGood || Posted() == 0)
+    syscall(SYS_futex, &c.turn, FUTEX_WAIT, static_cast<uint32_t>(Turn::kGuest), &timeout, nullptr,
+            0);
   c.host_sleeps.store(static_cast<uint32_t>(Sleep::kAwake));
-  return woken;
 }
 
 void Channel::End() {

@@ -35,8 +35,8 @@ class Channel {
 
   // Gives the turn to the guest process.
   void PassTurn();
-  // Waits until it comes back, and takes what was posted meanwhile. Once a second tick is asked
-  // whether to wait on. False: the process ended, or tick said no.
+  // Waits until it comes back, and takes what was posted meanwhile. Once a second, whatever the
+  // guest does, tick is asked whether to wait on. False: the process ended, or tick said no.
   bool AwaitTurn(absl::FunctionRef<bool()> tick);
 
   // The process ended. Any thread.
@@ -47,12 +47,15 @@ class Channel {
   Channel(std::unique_ptr<SharedArea> area, std::function<void(std::string_view)> console)
       : area_(std::move(area)), console_(std::move(console)) {}
 
-  bool HostsTurn() { return control().turn.load(std::memory_order_acquire) == kHostsTurn; }
+  // Anything but the guest's: it may have written what it likes.
+  bool HostsTurn() {
+    return control().turn.load(std::memory_order_acquire) != static_cast<uint32_t>(Turn::kGuest);
+  }
   uint64_t Posted();
   // How many records were taken.
   uint64_t TakePosted();
-  // False: nobody woke this thread in time.
-  bool Sleep(enum Sleep how);
+  // Until it is woken, or for a while.
+  void Sleep(enum Sleep how);
 
   static constexpr auto kHostsTurn = static_cast<uint32_t>(Turn::kHost);
 

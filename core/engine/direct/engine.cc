@@ -68,6 +68,12 @@ class DirectEngine final : public Engine {
   void Release() override {
     for (DirectVcpu* vcpu : vcpus_) vcpu->Release();
   }
+  void Freeze() override {
+    for (DirectVcpu* vcpu : vcpus_) vcpu->Freeze();
+  }
+  void Thaw() override {
+    for (DirectVcpu* vcpu : vcpus_) vcpu->Thaw();
+  }
   // A guest reads its text as it stands, and cannot write there.
   void SetShadowed(uint64_t, bool) override {}
 

@@ -107,15 +107,25 @@ GuestProcess::~GuestProcess() {
 
 void GuestProcess::Kick() { syscall(SYS_pidfd_send_signal, pidfd_.get(), kKickSignal, nullptr, 0); }
 void GuestProcess::Kill() { syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0); }
+void GuestProcess::Thaw() { syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGCONT, nullptr, 0); }
+
+// The signal is delivered some time after it was sent; only the wait says that it was.
+void GuestProcess::Freeze() {
+  syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGSTOP, nullptr, 0);
+  siginfo_t info;
+  while (waitid(P_PID, static_cast<id_t>(pid_), &info, WSTOPPED | WEXITED | WNOWAIT) < 0 &&
+         errno == EINTR) {
+  }
+}
 
 std::string GuestProcess::Reap() {
   if (!ended_.empty()) return ended_;
   int status = 0;
   while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }
-  ended_ = WIFSIGNALED(status) ? absl::StrCat("killed by signal ", WTERMSIG(status), " (",
+  ended_ = WIFSIGNALED(status) ? absl::StrCat("was killed by signal ", WTERMSIG(status), " (",
                                               strsignal(WTERMSIG(status)), ")")
-                               : absl::StrCat("ended with ", WEXITSTATUS(status));
+                               : absl::StrCat("ended with status ", WEXITSTATUS(status));
   return ended_;
 }
 

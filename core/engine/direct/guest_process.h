@@ -33,7 +33,10 @@ class GuestProcess {
   // Makes it hand over.
   void Kick();
   void Kill();
-  // Waits for its end, and says how it came: "killed by signal 11 (Segmentation fault)".
+  // Stops it, whatever it does, and returns when it executes nothing any more; and lets it go on.
+  void Freeze();
+  void Thaw();
+  // Waits for its end, and says how it came: "was killed by signal 11 (Segmentation fault)".
   std::string Reap();
 
  private:

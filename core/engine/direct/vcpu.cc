@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -86,6 +87,15 @@ void DirectVcpu::Release() {
   }
   if (gone) shared_.watch.Remove(gone->pidfd());
   fresh_ = true;
+}
+
+void DirectVcpu::Freeze() {
+  absl::MutexLock lock(&process_mutex_);
+  if (process_) process_->Freeze();
+}
+void DirectVcpu::Thaw() {
+  absl::MutexLock lock(&process_mutex_);
+  if (process_) process_->Thaw();
 }
 
 Setup DirectVcpu::MakeSetup() const {
@@ -163,7 +173,7 @@ bool DirectVcpu::Tick() {
 
 Exit DirectVcpu::Ended() {
   bool by_itself = channel_->ended();
-  std::string how = "gone";
+  std::string how = "is gone";
   {
     absl::MutexLock lock(&process_mutex_);
     if (process_) {
@@ -172,7 +182,7 @@ Exit DirectVcpu::Ended() {
     }
   }
   Release();
-  if (by_itself) return Failure(absl::StrCat("the guest process was ", how));
+  if (by_itself) return Failure(absl::StrCat("the guest process ", how));
   return Failure("the guest process did not hand over when it was asked to, and was killed");
 }
 
@@ -208,14 +218,22 @@ bool DirectVcpu::Enter() {
     there = channel_->AwaitTurn([this] { return Tick(); });
   }
   running_ = false;
-  memcpy(&frame_, &c.frame, sizeof frame_);
-  registers_.segment[x86::kFs].base = c.fs_base;
-  registers_.segment[x86::kGs].base = c.gs_base;
+  Receive();
   return there;
 }
 
+// A process that has spoilt itself may go on writing here while this thread works on what it said.
+void DirectVcpu::Receive() {
+  ControlPage& c = channel_->control();
+  auto once = [](auto& word) { return std::atomic_ref(word).load(std::memory_order_relaxed); };
+  memcpy(&frame_, &c.frame, sizeof frame_);
+  registers_.segment[x86::kFs].base = once(c.fs_base);
+  registers_.segment[x86::kGs].base = once(c.gs_base);
+  message_ = {once(c.request), once(c.raised), once(c.vector), once(c.error_code), once(c.address)};
+}
+
 std::optional<Exit> DirectVcpu::Handle() {
-  switch (channel_->control().request) {
+  switch (message_.request) {
     case Request::kKicked:
       kick_ = false;
       return Exit{.reason = ExitReason::kKick};
@@ -234,7 +252,7 @@ std::optional<Exit> DirectVcpu::Handle() {
 
 // The guest process says when a call came in; nonsense is not passed on.
 uint64_t DirectVcpu::Raised() {
-  uint64_t raised = channel_->control().raised, now = base::HostCycles();
+  uint64_t raised = message_.raised, now = base::HostCycles();
   return now - raised < shared_.config.tsc_frequency ? raised : now;
 }
 
@@ -309,16 +327,18 @@ Exit DirectVcpu::Trap() {
 
 std::optional<Exit> DirectVcpu::HandleFault() {
   constexpr uint64_t kLongest = 15;
-  const ControlPage& c = channel_->control();
-  auto vector = static_cast<x86::Vector>(c.vector & 31);
-  auto error = static_cast<uint32_t>(c.error_code);
+  auto vector = static_cast<x86::Vector>(message_.vector & 31);
+  auto error = static_cast<uint32_t>(message_.error_code);
   if (vector == x86::Vector::kPageFault) {
-    registers_.cr2 = c.address;
+    registers_.cr2 = message_.address;
     // To itself the guest is a kernel.
     return Exception(vector, error & ~x86::page_fault::kUser, registers_.cr2);
   }
   if (vector != x86::Vector::kGeneralProtection || error != 0) return Exception(vector, error, 0);
-  std::span<const std::byte> code = Visible(frame_.rip, kLongest);
+  std::array<std::byte, kLongest> copy;
+  std::span<const std::byte> seen = Visible(frame_.rip, kLongest);
+  std::copy(seen.begin(), seen.end(), copy.begin());
+  std::span<const std::byte> code = std::span(copy).first(seen.size());
   if (shared_.code.OriginalAt(frame_.rip)) return Trap();  // `vmcall`, where that raises #GP
   VirtualCpu cpu{host_, apic_id_, shared_.config.vcpu_count, frame_, registers_};
   Emulation emulation = EmulatePrivileged(code, cpu);
@@ -354,12 +374,12 @@ x86::Registers DirectVcpu::GetRegisters() {
 }
 
 void DirectVcpu::SetRegisters(const x86::Registers& registers) {
+  Release();
   registers_ = registers;
   std::copy(registers.gpr.begin(), registers.gpr.end(), std::begin(frame_.gpr));
   frame_.rip = registers.rip;
   frame_.rflags = (registers.rflags & kArithmeticFlags) | kReserved;
   injected_.reset();
-  fresh_ = true;
 }
 
 std::span<const std::byte> DirectVcpu::Visible(uint64_t linear, uint64_t size) const {

@@ -37,7 +37,7 @@ class DirectVcpu final : public Vcpu {
   void RequestAttention() override {}
 
   x86::Registers GetRegisters() override;
-  // Also the start of a new life: the next Run starts a new process.
+  // Also the start of a new life: the process ends, and the next Run starts a new one.
   void SetRegisters(const x86::Registers& registers) override;
   HypercallFrame Frame() override { return FrameAt(frame_.rip, 0); }
   // Behind a site of five bytes is behind its padding: an upcall may come first, and the guest go on
@@ -52,6 +52,10 @@ class DirectVcpu final : public Vcpu {
   void Divert(bool on);
   // Ends the process, if there is one; not in Run.
   void Release();
+  // Holds the process, if there is one, where it is, and lets it go on (Engine::Freeze); not in
+  // Run.
+  void Freeze();
+  void Thaw();
 
  private:
   absl::Status StartProcess();
@@ -69,7 +73,10 @@ class DirectVcpu final : public Vcpu {
   HypercallFrame FrameAt(uint64_t rip, uint8_t length);
   uint64_t Raised();
   Exit Exception(x86::Vector vector, uint32_t error_code, uint64_t address);
-  // Guest memory as the process sees it: what of [linear, linear + size) is there.
+  // Takes what the process says with its turn, once.
+  void Receive();
+  // Guest memory as the process sees it: what of [linear, linear + size) is there. It may change
+  // while it is looked at.
   std::span<const std::byte> Visible(uint64_t linear, uint64_t size) const;
   bool Tick();
 
@@ -83,6 +90,11 @@ class DirectVcpu final : public Vcpu {
   // stale.
   direct::Frame frame_{};
   x86::Registers registers_;
+  // Why the process handed over, as it says.
+  struct Message {
+    Request request;
+    uint64_t raised, vector, error_code, address;
+  } message_{};
   std::optional<Exit> injected_;
   bool bases_changed_ = false;
   bool fresh_ = true;  // a new process is due

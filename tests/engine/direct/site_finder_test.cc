@@ -65,7 +65,6 @@ TEST(SiteFinder, BehindWhatControlFlowDoesNotPassNothingIsKnown) {
       {0xc2, 0x08, 0x00},  // ret $8
       {0xeb, 0xfe},        // jmp .
       {0xff, 0xe0},        // jmp *%rax
-      {0x0f, 0x0b},        // ud2
       {0x48, 0xcf},        // iretq
       {0x06},              // no instruction of 64-bit mode
   };
@@ -76,6 +75,10 @@ TEST(SiteFinder, BehindWhatControlFlowDoesNotPassNothingIsKnown) {
     EXPECT_THAT(offsets.confirmed, IsEmpty()) << at;
     EXPECT_THAT(offsets.unclear, ElementsAre(at));
   }
+}
+
+TEST(SiteFinder, BehindUd2AKernelGoesOn) {
+  EXPECT_THAT(Split(Find({0x0f, 0x0b, 0x0f, 0x01, 0xc1})).confirmed, ElementsAre(2));
 }
 
 TEST(SiteFinder, AJumpTableInTextIsData) {

@@ -107,10 +107,19 @@ void Fault(greg_t* registers, uint64_t vector, uint64_t error_code, uint64_t add
 }
 
 // System calls are no part of a guest's world: SYSCALL is an invalid opcode with EFER.SCE clear,
-// `int $0x80` a gate that is not there.
+// `int $0x80` a gate that is not there. A call of the page at the top of all address spaces that
+// the kernel answers without an instruction's being executed there is a jump to where nothing is;
+// the kernel has popped its return address by the time of the signal.
 void SystemCallOfGuest(greg_t* registers, const siginfo_t* info) {
   constexpr greg_t kLength = 2;
   constexpr unsigned kX86_64 = 0xc000003e;  // AUDIT_ARCH_X86_64
+  constexpr uint64_t kVsyscall = 0xffffffffff600000, kFetch = 0x14;
+  auto from = reinterpret_cast<uint64_t>(info->si_call_addr);
+  if (from >= kVsyscall) {
+    registers[REG_RIP] = static_cast<greg_t>(from);
+    registers[REG_RSP] -= static_cast<greg_t>(sizeof(uint64_t));
+    return Fault(registers, static_cast<uint64_t>(x86::Vector::kPageFault), kFetch, from);
+  }
   registers[REG_RIP] -= kLength;
   if (info->si_arch == kX86_64) {
     Fault(registers, static_cast<uint64_t>(x86::Vector::kInvalidOpcode), 0, 0);
@@ -119,12 +128,33 @@ void SystemCallOfGuest(greg_t* registers, const siginfo_t* info) {
   }
 }
 
+// Guest code can jump into the kernel's segment for 32-bit code, and nothing traps. The VMM knows
+// of 64-bit code alone; so a guest found there gets the fault that the jump would have raised had
+// there been no such segment, and goes on in 64-bit code.
+bool LeftLongMode(greg_t* registers, uint64_t* selector) {
+  constexpr greg_t kSelector = 0xffff, kUserCode = 0x33;
+  *selector = static_cast<uint64_t>(registers[REG_CSGSFS] & kSelector);
+  registers[REG_CSGSFS] = (registers[REG_CSGSFS] & ~kSelector) | kUserCode;
+  return *selector != kUserCode;
+}
+
 void Dispatch(int signal, const siginfo_t* info, greg_t* registers) {
   ControlPage& c = control();
   auto vector = static_cast<uint64_t>(registers[REG_TRAPNO]);
   auto error = static_cast<uint64_t>(registers[REG_ERR]);
+  uint64_t selector;
+  if (LeftLongMode(registers, &selector)) {
+    constexpr uint64_t kIndex = 0xfffc;
+    return Fault(registers, static_cast<uint64_t>(x86::Vector::kGeneralProtection),
+                 selector & kIndex, 0);
+  }
   if (signal == kKickSignal) return Kick(registers);
   if (signal == SIGSYS) return SystemCallOfGuest(registers, info);
+  // A guest that single-steps goes on behind a linked call, not in a stub.
+  auto rip = static_cast<uint64_t>(registers[REG_RIP]);
+  if (vector == static_cast<uint64_t>(x86::Vector::kDebug) &&
+      (rip < guest_text().start || rip >= guest_text().end))
+    return;
   if (vector == static_cast<uint64_t>(x86::Vector::kInvalidOpcode))
     return Hypercall(registers, Request::kTrap, Path::kTrap, c.trap_cycles);
   if (vector == static_cast<uint64_t>(x86::Vector::kGeneralProtection) && error == kInterruptError)
