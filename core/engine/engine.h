@@ -147,6 +147,9 @@ class Engine {
   // included. Not reentrant.
   virtual void RunExclusive(absl::FunctionRef<void()> body) = 0;
 
+  // The same while no vCPU executes guest code at all. From outside the vCPUs' threads.
+  virtual void RunHeld(absl::FunctionRef<void()> body) { RunExclusive(body); }
+
   // Forgets everything decoded from [gpa, gpa + size). Takes effect before each vCPU's next block.
   virtual void InvalidateCode(uint64_t gpa, uint64_t size) = 0;
 

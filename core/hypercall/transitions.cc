@@ -347,7 +347,7 @@ absl::Status HypercallCore::ResetCounters(std::optional<uint64_t> gpa) {
   }
   if (gpa && indices.empty()) return NoSite(*gpa);
   // Counters have one writer each, so its writer has to stand still meanwhile.
-  engine_.RunExclusive([&] {
+  engine_.RunHeld([&] {
     for (uint32_t index : indices) recorder_.Reset(index);
   });
   return absl::OkStatus();

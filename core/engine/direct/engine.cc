@@ -3,7 +3,7 @@
 //
 // Nothing here stops a vCPU to change code: RewriteSite does that safely under running ones
 // (code_writer.h), and the site table has one atomic word for each site. RunExclusive therefore
-// only keeps its callers apart.
+// only keeps its callers apart; RunHeld has the vCPUs hand over first.
 #include <utility>
 
 #include "absl/synchronization/mutex.h"
@@ -47,12 +47,16 @@ class DirectEngine final : public Engine {
     if (!channel.ok()) return channel.status();
     auto vcpu = std::make_unique<DirectVcpu>(apic_id, host, shared_, *std::move(channel));
     vcpus_.push_back(vcpu.get());
+    shared_.held.AddVcpu([raw = vcpu.get()] { raw->Kick(); });
     return vcpu;
   }
 
   void RunExclusive(absl::FunctionRef<void()> body) override {
     absl::MutexLock lock(&exclusive_);
     body();
+  }
+  void RunHeld(absl::FunctionRef<void()> body) override {
+    shared_.held.Run([&] { RunExclusive(body); });
   }
   // The real CPU sees to that.
   void InvalidateCode(uint64_t, uint64_t) override {}

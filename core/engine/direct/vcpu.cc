@@ -211,6 +211,7 @@ bool DirectVcpu::Enter() {
   }
   c.request = Request::kKicked;  // should nothing come of it
   unanswered_ = 0;
+  shared_.held.Begin();
   running_ = true;
   bool there = true;
   if (!kick_) {
@@ -218,6 +219,7 @@ bool DirectVcpu::Enter() {
     there = channel_->AwaitTurn([this] { return Tick(); });
   }
   running_ = false;
+  shared_.held.End();
   Receive();
   return there;
 }

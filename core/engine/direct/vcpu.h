@@ -14,6 +14,7 @@
 #include "core/engine/direct/guest_code.h"
 #include "core/engine/direct/guest_process.h"
 #include "core/engine/direct/privileged.h"
+#include "core/engine/exclusive.h"
 
 namespace trapline::engine::direct {
 
@@ -23,6 +24,7 @@ struct DirectShared {
   GuestCode& code;
   ProcessWatch& watch;
   std::atomic<bool> divert{false};
+  Exclusive held{};  // a vCPU executes while its process has the turn
 };
 
 class DirectVcpu final : public Vcpu {
@@ -40,8 +42,8 @@ class DirectVcpu final : public Vcpu {
   // Also the start of a new life: the process ends, and the next Run starts a new one.
   void SetRegisters(const x86::Registers& registers) override;
   HypercallFrame Frame() override { return FrameAt(frame_.rip, 0); }
-  // Behind a site of five bytes is behind its padding: an upcall may come first, and the guest go on
-  // from there by itself.
+  // Behind a site of five bytes is behind its padding: an upcall may come first, and the guest go
+  // on from there by itself.
   void SetRip(uint64_t rip) override { frame_.rip = shared_.code.SkipPadding(rip); }
   void InjectException(x86::Vector vector, uint32_t error_code) override;
   absl::StatusOr<uint64_t> Translate(uint64_t linear) override;

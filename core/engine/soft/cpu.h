@@ -15,7 +15,7 @@
 
 #include "core/engine/engine.h"
 #include "core/engine/soft/block.h"
-#include "core/engine/soft/exclusive.h"
+#include "core/engine/exclusive.h"
 #include "core/engine/soft/fault.h"
 #include "core/engine/soft/fpu/fpu_state.h"
 #include "core/engine/soft/lazy_flags.h"

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "core/engine/soft/exclusive.h"
+#include "core/engine/exclusive.h"
 #include "core/engine/soft/physical_pages.h"
 #include "core/engine/soft/vcpu.h"
 

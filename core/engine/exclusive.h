@@ -2,12 +2,12 @@
 // Lets one party work while no vCPU executes a guest instruction.
 //
 // A vCPU is "executing" from Begin to End; it passes a safe point (End, Begin) at least at every
-// block boundary once it was asked to. Run asks all vCPUs, waits until none executes, and holds
-// those that want to begin. A vCPU may call Run itself from within an instruction: it stops
-// counting as executing for that time, so two that want to be alone take turns instead of waiting
-// for each other. What such a vCPU had looked up before (translations, its own block) may be stale
-// afterwards. Who is alone may call Run again and stays alone: a locked instruction that hits a
-// rewritten page does. A body may throw a guest fault.
+// block boundary, or hands over, once it was asked to. Run asks all vCPUs, waits until none
+// executes, and holds those that want to begin. A vCPU may call Run itself from within an
+// instruction: it stops counting as executing for that time, so two that want to be alone take
+// turns instead of waiting for each other. What such a vCPU had looked up before (translations, its
+// own block) may be stale afterwards. Who is alone may call Run again and stays alone: a locked
+// instruction that hits a rewritten page does. A body may throw a guest fault.
 #pragma once
 
 #include <atomic>
@@ -21,7 +21,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
 
-namespace trapline::engine::soft {
+namespace trapline::engine {
 
 // Thread-safe.
 class Exclusive {
@@ -90,4 +90,4 @@ class Exclusive {
   static thread_local inline const Exclusive* alone_in_ = nullptr;
 };
 
-}  // namespace trapline::engine::soft
+}  // namespace trapline::engine
