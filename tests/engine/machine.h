@@ -34,6 +34,7 @@ class TestHost final : public VcpuHost {
     bool operator==(const PortWrite&) const = default;
   };
 
+  std::vector<std::pair<uint16_t, unsigned>> port_reads;  // port, size
   std::vector<PortWrite> port_writes;
   std::function<void(uint16_t port, uint32_t value)> on_port_write;
   uint32_t port_value = 0;
@@ -44,7 +45,7 @@ class TestHost final : public VcpuHost {
   std::vector<uint8_t> interrupts;  // pending, first comes first
   unsigned nmis = 0;                // how many wait
   uint8_t task_priority = 0;
-  uint64_t tsc = 0;
+  uint64_t tsc = 0, tsc_offset = 0;
   bool wants_exceptions = false;
   std::function<HypercallOutcome(HypercallFrame&, uint64_t)> on_interrupt_site;
   std::function<void*(uint64_t)> resolve;
@@ -60,7 +61,10 @@ class TestHost final : public VcpuHost {
     mmio_sizes.push_back(size);
     mmio_writes.emplace_back(gpa, value);
   }
-  uint32_t ReadPort(uint16_t, unsigned) override { return port_value; }
+  uint32_t ReadPort(uint16_t port, unsigned size) override {
+    port_reads.emplace_back(port, size);
+    return port_value;
+  }
   void WritePort(uint16_t port, unsigned size, uint32_t value) override {
     port_writes.push_back({port, size, value});
     if (on_port_write) on_port_write(port, value);
@@ -92,6 +96,7 @@ class TestHost final : public VcpuHost {
   uint8_t ReadTaskPriority() override { return task_priority; }
   void WriteTaskPriority(uint8_t priority) override { task_priority = priority; }
   uint64_t Tsc() override { return tsc += 100; }
+  uint64_t TscOffset() override { return tsc_offset; }
   bool WantsExceptions() override { return wants_exceptions; }
   HypercallOutcome OnHypercallInterrupt(HypercallFrame& frame, uint64_t gpa) override {
     return on_interrupt_site ? on_interrupt_site(frame, gpa) : HypercallOutcome::kNotOurs;

@@ -135,7 +135,8 @@ bool WriteMsr(VirtualCpu& cpu) {
   uint64_t* own = OwnMsr(Ecx(cpu), cpu);
   if (!own) return cpu.host.WriteMsr(Ecx(cpu), value);
   if (own == &cpu.registers.efer) return value == *own;
-  if (!Canonical(value)) return false;
+  bool allowed = own == &cpu.registers.tsc_aux ? value <= kLow32 : Canonical(value);
+  if (!allowed) return false;
   *own = value;
   cpu.bases_changed = true;
   return true;
