@@ -9,6 +9,7 @@
 #include <array>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <sstream>
 
@@ -23,6 +24,7 @@ using hypercall::SiteState;
 using hypercall::Technique;
 using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
+using ::testing::HasSubstr;
 
 std::string StatsPath() {
   return std::filesystem::temp_directory_path() / ("trapline-sites-" + std::to_string(getpid()));
@@ -163,6 +165,39 @@ TEST_P(Sites, ADamagedStatsFileIsRefused) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, Sites, ::testing::ValuesIn(TestedEngines()), EngineName);
+
+// Hosts whose instructions are not known to trap, or are known to do what they do here; that sites
+// which would trap by themselves are left alone, tests/engine/direct/guest_code_test.cc shows.
+class OnHosts : public ::testing::TestWithParam<std::optional<engine::direct::TrapKind>> {};
+
+TEST_P(OnHosts, TheGuestRunsAndItsSiteIsArmedIfNeedBe) {
+  engine::direct::HostProbe probe = engine::direct::ProbeHost();
+  if (!probe.missing.empty()) GTEST_SKIP() << probe.missing;
+  if (GetParam()) probe.vmcall = probe.vmmcall = *GetParam();
+  VmConfig config = GuestConfig("hello", "calls=1000", 1, EngineKind::kDirect);
+  config.stats_path = StatsPath();
+  config.policy = {Technique::kEmulate, 1, 1};
+  config.host_probe = probe;
+  RunningVm guest(config);
+  ASSERT_TRUE(guest.made().ok()) << guest.made();
+  ASSERT_TRUE(guest.vm().Start().ok());
+  ASSERT_TRUE(guest.AwaitEnd());
+  EXPECT_THAT(guest.output(), HasSubstr("hello by hypercall"));
+  auto reader = hypercall::StatsReader::Open(config.stats_path);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  auto sites = (*reader)->Sites();
+  ASSERT_FALSE(sites.empty());
+  EXPECT_EQ(sites[0].traps(), 1000u);
+  const bool traps = probe.vmcall == engine::direct::TrapKind::kInvalidOpcode ||
+                     probe.vmcall == engine::direct::TrapKind::kGeneralProtection;
+  EXPECT_EQ(sites[0].current[1], traps ? 0x01 : 0x0b);
+  std::filesystem::remove(config.stats_path);
+}
+
+INSTANTIATE_TEST_SUITE_P(Probes, OnHosts,
+                         ::testing::Values(std::nullopt, engine::direct::TrapKind::kSilent,
+                                           engine::direct::TrapKind::kUnknown,
+                                           engine::direct::TrapKind::kRewritten));
 
 // Where a hypercall would not trap by itself, nothing is lost by looking too closely: data stays
 // what it is. `ambiguous` prints where its bytes are, as "name 0xaddress", and reads them back.
