@@ -16,6 +16,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -70,6 +71,45 @@ class SpawnSettings {
   posix_spawn_file_actions_t actions;
 };
 
+class RealProcess final : public GuestProcess {
+ public:
+  RealProcess(pid_t pid, base::UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+  ~RealProcess() override {
+    Kill();
+    Reap();
+  }
+
+  int pidfd() const override { return pidfd_.get(); }
+  void Kick() override { Send(kKickSignal); }
+  void Kill() override { Send(SIGKILL); }
+  // The signal is delivered some time after it was sent; only the wait says that it was.
+  void Freeze() override {
+    Send(SIGSTOP);
+    siginfo_t info;
+    while (waitid(P_PID, static_cast<id_t>(pid_), &info, WSTOPPED | WEXITED | WNOWAIT) < 0 &&
+           errno == EINTR) {
+    }
+  }
+  void Thaw() override { Send(SIGCONT); }
+  std::string Reap() override {
+    if (!ended_.empty()) return ended_;
+    int status = 0;
+    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    }
+    ended_ = WIFSIGNALED(status) ? absl::StrCat("was killed by signal ", WTERMSIG(status), " (",
+                                                strsignal(WTERMSIG(status)), ")")
+                                 : absl::StrCat("ended with status ", WEXITSTATUS(status));
+    return ended_;
+  }
+
+ private:
+  void Send(int signal) { syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0); }
+
+  const pid_t pid_;
+  const base::UniqueFd pidfd_;
+  std::string ended_;  // how, once it was reaped
+};
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GuestProcess>> GuestProcess::Start(const Descriptors& descriptors) {
@@ -97,36 +137,7 @@ absl::StatusOr<std::unique_ptr<GuestProcess>> GuestProcess::Start(const Descript
     waitpid(pid, nullptr, 0);
     return Failed("watching it", error);
   }
-  return std::unique_ptr<GuestProcess>(new GuestProcess(pid, std::move(pidfd)));
-}
-
-GuestProcess::~GuestProcess() {
-  Kill();
-  Reap();
-}
-
-void GuestProcess::Kick() { syscall(SYS_pidfd_send_signal, pidfd_.get(), kKickSignal, nullptr, 0); }
-void GuestProcess::Kill() { syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0); }
-void GuestProcess::Thaw() { syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGCONT, nullptr, 0); }
-
-// The signal is delivered some time after it was sent; only the wait says that it was.
-void GuestProcess::Freeze() {
-  syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGSTOP, nullptr, 0);
-  siginfo_t info;
-  while (waitid(P_PID, static_cast<id_t>(pid_), &info, WSTOPPED | WEXITED | WNOWAIT) < 0 &&
-         errno == EINTR) {
-  }
-}
-
-std::string GuestProcess::Reap() {
-  if (!ended_.empty()) return ended_;
-  int status = 0;
-  while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-  }
-  ended_ = WIFSIGNALED(status) ? absl::StrCat("was killed by signal ", WTERMSIG(status), " (",
-                                              strsignal(WTERMSIG(status)), ")")
-                               : absl::StrCat("ended with status ", WEXITSTATUS(status));
-  return ended_;
+  return std::make_unique<RealProcess>(pid, std::move(pidfd));
 }
 
 // ---- The watch ----

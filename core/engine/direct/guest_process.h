@@ -2,8 +2,6 @@
 // A guest process, seen from the VMM: started, kicked, watched, ended.
 #pragma once
 
-#include <sys/types.h>
-
 #include <array>
 #include <functional>
 #include <map>
@@ -26,25 +24,18 @@ class GuestProcess {
   // UNAVAILABLE with the reason where none can be started.
   using Descriptors = std::array<int, kFdEnd - kControlFd>;
   static absl::StatusOr<std::unique_ptr<GuestProcess>> Start(const Descriptors& descriptors);
-  ~GuestProcess();
+  virtual ~GuestProcess() = default;
 
-  int pidfd() const { return pidfd_.get(); }
-  pid_t pid() const { return pid_; }
+  // Readable once the process has ended.
+  virtual int pidfd() const = 0;
   // Makes it hand over.
-  void Kick();
-  void Kill();
+  virtual void Kick() = 0;
+  virtual void Kill() = 0;
   // Stops it, whatever it does, and returns when it executes nothing any more; and lets it go on.
-  void Freeze();
-  void Thaw();
+  virtual void Freeze() = 0;
+  virtual void Thaw() = 0;
   // Waits for its end, and says how it came: "was killed by signal 11 (Segmentation fault)".
-  std::string Reap();
-
- private:
-  GuestProcess(pid_t pid, base::UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
-
-  const pid_t pid_;
-  const base::UniqueFd pidfd_;
-  std::string ended_;  // how, once it was reaped
+  virtual std::string Reap() = 0;
 };
 
 // One thread that hears of processes that end. Thread-safe.

@@ -128,8 +128,8 @@ absl::Status DirectVcpu::StartProcess() {
     (region.gpa == 0 ? c.ram_low_end : c.ram_high_end) = region.gpa + region.size;
   c.trap_cycles = config.trap_cycles;
   c.interrupt_cycles = config.interrupt_cycles;
-  auto started = GuestProcess::Start({channel_->fd(), config.ram_fd, shared_.code.stubs_fd(),
-                                      shared_.code.table_fd(), config.counters_fd});
+  auto started = shared_.start(*channel_, {channel_->fd(), config.ram_fd, shared_.code.stubs_fd(),
+                                           shared_.code.table_fd(), config.counters_fd});
   if (!started.ok()) return started.status();
   int pidfd = (*started)->pidfd();
   {

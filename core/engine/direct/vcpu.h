@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,6 +24,10 @@ struct DirectShared {
   const DirectConfig config;
   GuestCode& code;
   ProcessWatch& watch;
+  // Starts a guest process for that channel; tests have guests that are none.
+  std::function<absl::StatusOr<std::unique_ptr<GuestProcess>>(Channel&,
+                                                              const GuestProcess::Descriptors&)>
+      start = [](Channel&, const GuestProcess::Descriptors& d) { return GuestProcess::Start(d); };
   std::atomic<bool> divert{false};
   Exclusive held{};  // a vCPU executes while its process has the turn
 };
