@@ -92,6 +92,12 @@ class Vcpu {
   // others.
   virtual HypercallFrame Frame() = 0;
   virtual void SetRip(uint64_t rip) = 0;
+  // RFLAGS alone.
+  virtual void SetRflags(uint64_t rflags) {
+    x86::Registers registers = GetRegisters();
+    registers.rflags = rflags;
+    SetRegisters(registers);
+  }
 
   // Delivers an exception before the next instruction; the error code counts only where the vector
   // has one.

@@ -32,8 +32,8 @@ absl::Status WriteLinear(engine::Vcpu& vcpu, machine::GuestMemory& memory, uint6
     auto gpa = vcpu.Translate(at);
     host[i] = gpa.ok() ? memory.FindWritable(*gpa, pieces[i].size()) : nullptr;
     if (!host[i]) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("0x", absl::Hex(at), gpa.ok() ? " is no memory that may be written" : " is not mapped"));
+      return absl::FailedPreconditionError(absl::StrCat(
+          "0x", absl::Hex(at), gpa.ok() ? " is no memory that may be written" : " is not mapped"));
     }
   }
   for (size_t i = 0; i < 2 && host[i]; ++i) std::copy(pieces[i].begin(), pieces[i].end(), host[i]);

@@ -165,8 +165,7 @@ absl::Status Upcalls::Push(engine::Vcpu& vcpu, uint64_t vector, uint64_t error_c
   }
   if (registers.rflags & x86::rflags::kTf) {
     // Or a single-stepping guest would step into the handler of each step.
-    registers.rflags &= ~x86::rflags::kTf;
-    vcpu.SetRegisters(registers);
+    vcpu.SetRflags(registers.rflags & ~x86::rflags::kTf);
   }
   vcpu.Frame().gpr[x86::kRsp] = rsp;
   vcpu.SetRip(entry_.load(std::memory_order_relaxed));

@@ -31,6 +31,8 @@ constexpr int kPatience = 5;  // ticks
 // The selectors of a Linux process in 64-bit mode.
 constexpr uint16_t kUserCode = 0x33, kUserData = 0x2b;
 constexpr uint64_t kArithmeticFlags = 0x8d5, kReserved = 2;
+// What ring 3 can set of the rest: TF, DF, NT, AC, ID.
+constexpr uint64_t kUserFlags = kArithmeticFlags | 0x244500;
 
 // Nanoseconds a tick, times 2^64; 0 where that does not fit.
 uint64_t ClockMultiplier(uint64_t frequency) {
@@ -382,6 +384,11 @@ void DirectVcpu::SetRegisters(const x86::Registers& registers) {
   frame_.rip = registers.rip;
   frame_.rflags = (registers.rflags & kArithmeticFlags) | kReserved;
   injected_.reset();
+}
+
+void DirectVcpu::SetRflags(uint64_t rflags) {
+  registers_.rflags = rflags;
+  frame_.rflags = (rflags & kUserFlags) | kReserved;
 }
 
 std::span<const std::byte> DirectVcpu::Visible(uint64_t linear, uint64_t size) const {

@@ -50,6 +50,7 @@ class DirectVcpu final : public Vcpu {
   // Behind a site of five bytes is behind its padding: an upcall may come first, and the guest go
   // on from there by itself.
   void SetRip(uint64_t rip) override { frame_.rip = shared_.code.SkipPadding(rip); }
+  void SetRflags(uint64_t rflags) override;
   void InjectException(x86::Vector vector, uint32_t error_code) override;
   absl::StatusOr<uint64_t> Translate(uint64_t linear) override;
   // Nobody counts them: the real CPU's counters are not to be had.

@@ -9,6 +9,7 @@
 
 enum { kRax, kRcx, kRdx, kRbx, kRsp, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR11, kGprs = 16 };
 enum { kFutex = 202, kSigreturn = 15, kExitGroup = 231, kUprobe = 336, kNumbers = 512, kWake = 1 };
+enum { kDebug = 1, kInvalidOpcode = 6, kGeneralProtection = 13, kPageFault = 14, kText = 0x200000 };
 
 int Attempt(uint64_t target, const uint64_t registers[kGprs]);
 extern const char AttemptFailed[], DoSyscall[], DoInterrupt80[], DoSysenter[], DoFarInterrupt80[], DoFarSysenter[], DoFarSpin[];
@@ -26,9 +27,9 @@ static volatile uint64_t *const progress = (volatile uint64_t *)0x3ff0000;
 static volatile uint64_t *const beats = (volatile uint64_t *)0x3ff0008;
 
 static struct trapline_vcpu_info info __attribute__((aligned(64)));
-static volatile uint64_t faults, events;
-static int forever;  /* faults lead back to themselves */
-static uint64_t restart; /* faults lead there */
+static volatile uint64_t faults, events, foreign;
+static struct trapline_upcall_frame last; /* of the last fault */
+static int forever;                       /* faults lead back to themselves */
 
 void OnUpcall(struct trapline_upcall_frame *frame) {
   if (frame->vector == TRAPLINE_UPCALL_EVENT) {
@@ -37,9 +38,14 @@ void OnUpcall(struct trapline_upcall_frame *frame) {
     ++events;
   } else {
     ++faults;
+    last = *frame;
+  }
+  if (frame->vector == kDebug) {
+    foreign += frame->rip < kText || frame->rip >= kText + ((uint64_t)1 << 20);
+    return;
   }
   if (forever) return;
-  frame->rip = restart ? restart : (uint64_t)AttemptFailed;
+  frame->rip = (uint64_t)AttemptFailed;
   frame->cs = 0x33;
   frame->ss = 0x2b;
   frame->rflags = 2;
@@ -62,8 +68,8 @@ static uint64_t FindSyscall(uint64_t count) {
 
 /* An attempt that must fault. Linux does not ask seccomp about one call, uprobe (since 6.18): it does nothing but say ENXIO to who
  * is no uprobe's trampoline. (Another, uretprobe, since 6.14, raises SIGILL then.) */
-static void Must(uint64_t target, const uint64_t registers[kGprs], uint64_t number) {
-  if (Attempt(target, registers) || number == kUprobe) return;
+static void Must(uint64_t target, const uint64_t registers[kGprs], uint64_t number, uint64_t vector) {
+  if (!Attempt(target, registers) ? number == kUprobe : last.vector == vector || number == kUprobe - 1) return;
   Print("hostile: NOT STOPPED: ");
   PrintNumber(number);
   Print("\n");
@@ -89,6 +95,7 @@ static void Jumps(uint64_t from, uint64_t to, uint64_t step) {
 static void Syscalls(void) {
   static const char path[] = "/etc/passwd";
   const char *const ways[] = {DoSyscall, DoInterrupt80, DoSysenter, DoFarInterrupt80, DoFarSysenter};
+  const uint8_t vectors[] = {kInvalidOpcode, kGeneralProtection, kGeneralProtection, kGeneralProtection, kGeneralProtection};
   uint64_t stack;
   for (uint64_t way = 0; way < sizeof ways / sizeof ways[0]; ++way) {
     for (uint64_t number = 0; number < 2 * kNumbers; ++number) {
@@ -96,16 +103,17 @@ static void Syscalls(void) {
       /* SYSENTER takes the stack from RBP. */
       const uint64_t registers[kGprs] = {[kRax] = number / 2, [kRbx] = first, [kRcx] = 9, [kRdx] = 7,
                                          [kRbp] = (uint64_t)&stack, [kRsi] = 9, [kRdi] = first, [kR10] = 0x22, [kR8] = ~(uint64_t)0};
-      Must((uint64_t)ways[way], registers, number / 2);
+      Must((uint64_t)ways[way], registers, number / 2, vectors[way]);
     }
   }
   for (uint64_t number = 0; number < kNumbers; ++number) { /* x32 */
     const uint64_t registers[kGprs] = {[kRax] = number | 0x40000000};
-    Must((uint64_t)DoSyscall, registers, number);
+    Must((uint64_t)DoSyscall, registers, number, kInvalidOpcode);
   }
   for (uint64_t at = 0xffffffffff600000; at < 0xffffffffff601000; at += 0x400) {
     const uint64_t registers[kGprs] = {0};
-    Must(at, registers, at);
+    Must(at, registers, at, kPageFault);
+    if (last.rip != at || last.address != at || last.error_code != 0x10) Exit(2);
   }
 }
 
@@ -116,11 +124,11 @@ static void OwnSyscalls(void) {
     for (uint64_t number = 0; number < kNumbers; ++number) {
       const uint64_t registers[kGprs] = {[kRax] = number, [kRdi] = ~(uint64_t)0, [kRsi] = 9, [kRdx] = 7};
       if (number == kFutex || number == kSigreturn || number == kExitGroup) continue;
-      Must(at, registers, number);
+      Must(at, registers, number, kInvalidOpcode);
     }
     for (uint64_t operation = kWake + 1; operation < 1024; ++operation) {
       const uint64_t registers[kGprs] = {[kRax] = kFutex, [kRdi] = (uint64_t)turn, [kRsi] = operation};
-      Must(at, registers, operation);
+      Must(at, registers, operation, kInvalidOpcode);
     }
   }
 }
@@ -200,6 +208,16 @@ static void Good(void) {
   }
 }
 
+/* Single-steps through calls that are served without a fault: each step is to be one of this guest's own instructions. */
+static void Steps(void) {
+  for (uint64_t i = 0; i < 1003; ++i) {
+    if (i == 1000) __asm__ volatile("pushfq\n\torq $0x100, (%%rsp)\n\tpopfq" : : : "memory");
+    if (Hypercall(TRAPLINE_HC_PING, i, 0, 0, 0) != i) Exit(3);
+  }
+  __asm__ volatile("pushfq\n\tandq $~0x100, (%%rsp)\n\tpopfq" : : : "memory");
+  if (foreign) Exit(4);
+}
+
 /* Every request, with a frame of garbage, while this goes on executing. */
 static void Forge(void) {
   for (uint64_t i = 0; i < 3000; ++i) {
@@ -267,6 +285,27 @@ static void OverflowFrom(uint64_t stack) {
   __asm__ volatile("mov %0, %%rsp\n\tjmp *%1" : : "r"(stack), "r"(Overflow) : "memory");
 }
 
+/* What ring 3 answers by itself. */
+static void Untrapped(void) {
+  extern const struct {
+    const char *name;
+    uint64_t code;
+  } untrapped[];
+  extern volatile uint64_t untrapped_answer;
+  const uint64_t none[kGprs] = {0};
+  for (unsigned i = 0; untrapped[i].name; ++i) {
+    Print(untrapped[i].name);
+    if (Attempt(untrapped[i].code, none)) {
+      Print(": vector ");
+      PrintNumber(last.vector);
+    } else {
+      Print(": ");
+      PrintHex(untrapped_answer);
+    }
+    Print("\n");
+  }
+}
+
 int Main(const char *command_line, uint64_t low_ram, uint64_t vcpus) {
   (void)vcpus;
   state = NumberOption(command_line, "seed", 1) * 0x9e3779b97f4a7c15 | 1;
@@ -277,11 +316,14 @@ int Main(const char *command_line, uint64_t low_ram, uint64_t vcpus) {
   if (HasWord(command_line, "syscalls")) Syscalls();
   if (HasWord(command_line, "own-syscalls")) OwnSyscalls();
   if (HasWord(command_line, "frames")) Frames();
+  if (HasWord(command_line, "crash")) Deaf(0); /* a fault whose signal is blocked */
   if (HasWord(command_line, "deaf")) Deaf((uint64_t)DeafSpinning);
   if (HasWord(command_line, "deaf-posting")) Deaf((uint64_t)DeafPosting);
   if (HasWord(command_line, "deaf-turning")) Deaf((uint64_t)DeafTurning);
   if (HasWord(command_line, "deaf-waking")) Deaf((uint64_t)DeafWaking);
-  if (HasWord(command_line, "pretend")) Pretend();
+  if (HasWord(command_line, "pretend")) Deaf((uint64_t)Pretend);
+  if (HasWord(command_line, "steps")) Steps();
+  if (HasWord(command_line, "untrapped")) Untrapped();
   if (HasWord(command_line, "forge")) Forge();
   if (HasWord(command_line, "scribble")) Scribble();
   if (HasWord(command_line, "ring")) Ring();

@@ -106,6 +106,15 @@ void Fault(greg_t* registers, uint64_t vector, uint64_t error_code, uint64_t add
   HandOverFrom(registers, Request::kFault);
 }
 
+// Where the kernel's page of old system calls lies, on top of every address space.
+constexpr uint64_t kVsyscall = 0xffffffffff600000;
+
+// Guest code was to be fetched where no memory is.
+void NothingThere(greg_t* registers, uint64_t address) {
+  constexpr uint64_t kUserFetch = 0x14;
+  Fault(registers, static_cast<uint64_t>(x86::Vector::kPageFault), kUserFetch, address);
+}
+
 // System calls are no part of a guest's world: SYSCALL is an invalid opcode with EFER.SCE clear,
 // `int $0x80` a gate that is not there. A call of the page at the top of all address spaces that
 // the kernel answers without an instruction's being executed there is a jump to where nothing is;
@@ -113,12 +122,11 @@ void Fault(greg_t* registers, uint64_t vector, uint64_t error_code, uint64_t add
 void SystemCallOfGuest(greg_t* registers, const siginfo_t* info) {
   constexpr greg_t kLength = 2;
   constexpr unsigned kX86_64 = 0xc000003e;  // AUDIT_ARCH_X86_64
-  constexpr uint64_t kVsyscall = 0xffffffffff600000, kFetch = 0x14;
   auto from = reinterpret_cast<uint64_t>(info->si_call_addr);
   if (from >= kVsyscall) {
     registers[REG_RIP] = static_cast<greg_t>(from);
     registers[REG_RSP] -= static_cast<greg_t>(sizeof(uint64_t));
-    return Fault(registers, static_cast<uint64_t>(x86::Vector::kPageFault), kFetch, from);
+    return NothingThere(registers, from);
   }
   registers[REG_RIP] -= kLength;
   if (info->si_arch == kX86_64) {
@@ -150,8 +158,10 @@ void Dispatch(int signal, const siginfo_t* info, greg_t* registers) {
   }
   if (signal == kKickSignal) return Kick(registers);
   if (signal == SIGSYS) return SystemCallOfGuest(registers, info);
-  // A guest that single-steps goes on behind a linked call, not in a stub.
   auto rip = static_cast<uint64_t>(registers[REG_RIP]);
+  // The kernel's own finding, for which it names no exception.
+  if (rip >= kVsyscall) return NothingThere(registers, rip);
+  // A guest that single-steps goes on behind a linked call, not in a stub.
   if (vector == static_cast<uint64_t>(x86::Vector::kDebug) &&
       (rip < guest_text().start || rip >= guest_text().end))
     return;
