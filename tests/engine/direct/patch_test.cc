@@ -182,7 +182,7 @@ class Patching : public ::testing::TestWithParam<int> {
     });
     // Now and then: some vCPU is under way, and did not get stuck.
     constexpr int kSpins = 20'000;  // giving the processor away takes longer
-    constexpr uint64_t kOneIn = 16;
+    constexpr uint64_t kOneIn = 64;
     if (++rewrites_ % kOneIn != 0) return;
     const uint64_t before = CallsMade();
     for (int i = 0; CallsMade() == before; ++i) {
