@@ -14,8 +14,8 @@
 #include <utility>
 
 #include "core/engine/engine.h"
-#include "core/engine/soft/block.h"
 #include "core/engine/exclusive.h"
+#include "core/engine/soft/block.h"
 #include "core/engine/soft/fault.h"
 #include "core/engine/soft/fpu/fpu_state.h"
 #include "core/engine/soft/lazy_flags.h"
