@@ -5,13 +5,18 @@
 // A site's life. `vmcall` at CPL 0 raises #UD in the engine; the run loop hands the trap to OnTrap,
 // which finds or makes the site, serves the call and counts it. After Policy::interrupt_after traps
 // the bytes become `int $0x1f; nop`: calls then come in by OnHypercallInterrupt, without a fault.
-// After Policy::linked_after of those the site is linked: the engine has asked ResolveLinkedSite
-// while it decoded the instruction and calls OnLinkedHypercall with the site at hand.
+// After Policy::linked_after of those the site is linked: the engine has asked ResolveLinkedSite,
+// and calls OnLinkedHypercall with the site at hand. A site that has come as far as its policy lets
+// it is settled: an engine may serve calls there by itself from then on, and counts them as this
+// does (site_counters.h).
 //
-// Why rewriting is safe. All bytes and all fields that describe a site change within
-// Engine::RunExclusive, while no vCPU executes: nobody can fetch half of a rewritten site, or be
-// between its two instructions' bytes. The bytes are compared once more in there, since the guest
-// may have changed them after the trap. Pages with rewritten bytes are shadowed: what the guest
+// Why rewriting is safe. All fields that describe a site change within Engine::RunExclusive, one
+// caller at a time, and the engine writes the bytes there (RewriteSite): `soft` while no vCPU
+// executes, so that nobody can fetch half of a rewritten site, `direct` in an order that is safe
+// under running ones (direct/code_writer.h). A vCPU may have trapped, or executed the interrupt,
+// before a site moved on and come in after: it is served all the same, by the state that it finds.
+// The engine compares the bytes once more, since the guest may have changed them after the trap.
+// On `soft`, pages with rewritten bytes are shadowed: what the guest
 // reads there is what it wrote; what it writes first puts the originals back and retires the site.
 // A site whose bytes lie in two pages is never rewritten, as another mapping may join other pages
 // there.

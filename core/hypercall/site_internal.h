@@ -7,9 +7,9 @@
 
 namespace trapline::hypercall {
 
-// gpa, index and kind never change. state is read by vCPUs at any time and changes only while none
-// executes; the rest is guarded by HypercallCore::mutex_, but for contiguous, which only ever
-// falls.
+// gpa and index never change. state is read by vCPUs at any time and changes within
+// Engine::RunExclusive; the rest is guarded by HypercallCore::mutex_, but for contiguous, which
+// only ever falls.
 struct HypercallCore::Site {
   uint64_t gpa = 0;
   uint32_t index = 0;

@@ -4,8 +4,9 @@
 //   header | site records | counters of vCPU 0, 1, ... | trace ring of vCPU 0, 1, ...
 //
 // Little-endian, fixed widths, offsets from the start of the file; the file is sparse. Every field
-// has one writer: a counter or ring belongs to its vCPU's thread, which adds to it with plain
-// stores; a site record changes only while no vCPU executes. Site records and trace records carry a
+// has one writer: a counter or ring belongs to whoever executes its vCPU, its thread or its guest
+// process, which adds to it with plain stores; a site record changes within Engine::RunExclusive.
+// Site records and trace records carry a
 // sequence number that is odd, or zero, while they are written: a reader copies the record and
 // takes it only if the number was right and the same before and after.
 #pragma once
