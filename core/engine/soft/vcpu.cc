@@ -73,8 +73,11 @@ void SoftVcpu::SetRegisters(const x86::Registers& in) {
   cpu_.nmi_blocked = cpu_.nmi_latched = false;
   cpu_.halted = false;
   cpu_.SetRflags(in.rflags);
+  // Whoever is alone may be flushing it as well (SetShadowed): this counts as executing.
+  cpu_.exclusive.Begin();
   cpu_.FlushTlb(false);
   cpu_.UpdateMode();
+  cpu_.exclusive.End();
 }
 
 absl::StatusOr<uint64_t> SoftVcpu::Translate(uint64_t linear) {
