@@ -45,8 +45,8 @@ absl::Status Channel::Prepare(Setup setup, std::span<const Mapping> mappings,
   setup.gaps = static_cast<uint32_t>(gaps.size());
   std::byte* to = area_->data() + kSetupOffset;
   memcpy(to, &setup, sizeof setup);
-  memcpy(to + sizeof setup, mappings.data(), mappings.size_bytes());
-  memcpy(to + sizeof setup + mappings.size_bytes(), gaps.data(), gaps.size_bytes());
+  to = std::ranges::copy(std::as_bytes(mappings), to + sizeof setup).out;
+  std::ranges::copy(std::as_bytes(gaps), to);
   return absl::OkStatus();
 }
 
