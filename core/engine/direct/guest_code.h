@@ -89,7 +89,6 @@ class GuestCode {
     std::array<uint8_t, kSiteLength> original;
     bool armed = false;
     bool five_bytes = false;
-    bool stub_written = false;
     SiteEntry entry = SiteEntry::kTrap;
     PlannedJump jump;
 

@@ -96,9 +96,6 @@ enum class Sleep : uint32_t { kAwake, kForGood = TRAPLINE_SLEEPS_FOR_GOOD, kForA
 // What setting up can fail at.
 enum class SetupStep : uint32_t { kMap, kUnmap, kSignals, kLimits, kFilter, kOrphan };
 
-// Confinement that not every host grants an unprivileged process (ControlPage::confined).
-constexpr uint32_t kOwnNamespaces = 1, kCpuidFaults = 2;
-
 struct ControlPage {
   // Where a linked call keeps what it has to give back, and its answer.
   uint64_t rax, rcx, rdx, flags, result, return_rip;
@@ -122,7 +119,6 @@ struct ControlPage {
   uint64_t vector, error_code, address;
   uint64_t fs_base, gs_base;
   uint32_t set_bases;  // by the VMM: load them before going on
-  uint32_t confined;
   SetupStep step;
   int32_t error;
   // By the VMM: what the way through the host's kernel costs, for the time of a call.
@@ -175,7 +171,6 @@ struct Mapping {
 struct Setup {
   uint64_t text_start, text_end;  // guest code runs between these, if it runs at all
   int32_t parent;                 // the VMM
-  uint32_t try_cpuid_faulting;
   uint32_t mappings, gaps;
   // mappings times Mapping, then gaps times Gap: what is unmapped.
 };

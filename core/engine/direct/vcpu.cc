@@ -109,7 +109,6 @@ Setup DirectVcpu::MakeSetup() const {
     setup.text_end = std::max(setup.text_end, segment.gpa + segment.size);
   }
   setup.parent = getpid();
-  setup.try_cpuid_faulting = 1;
   return setup;
 }
 

