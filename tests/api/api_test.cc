@@ -52,13 +52,7 @@ class Api : public ::testing::Test {
     grpc::ClientContext context;
     return daemon_->vms().CreateVm(&context, request, vm ? vm : &unused);
   }
-  grpc::Status Start(const std::string& id) {
-    v1::StartVmRequest request;
-    request.set_name("vms/" + id);
-    v1::Vm vm;
-    grpc::ClientContext context;
-    return daemon_->vms().StartVm(&context, request, &vm);
-  }
+  grpc::Status Start(const std::string& id) { return daemon_->StartVm(id); }
   v1::Vm Get(const std::string& id) {
     v1::GetVmRequest request;
     request.set_name("vms/" + id);

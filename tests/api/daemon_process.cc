@@ -37,6 +37,26 @@ int ExitCode(pid_t pid) {
 
 }  // namespace
 
+grpc::Status DaemonProcess::CreateIdleVm(const std::string& id, v1::Engine engine) {
+  v1::CreateVmRequest request;
+  request.set_vm_id(id);
+  auto* spec = request.mutable_vm()->mutable_spec();
+  spec->set_kernel_path(TRAPLINE_GUESTS_DIR "/idle.elf");
+  spec->set_memory_bytes(16 << 20);
+  spec->set_engine(engine);
+  v1::Vm vm;
+  grpc::ClientContext context;
+  return vms().CreateVm(&context, request, &vm);
+}
+
+grpc::Status DaemonProcess::StartVm(const std::string& id) {
+  v1::StartVmRequest request;
+  request.set_name("vms/" + id);
+  v1::Vm vm;
+  grpc::ClientContext context;
+  return vms().StartVm(&context, request, &vm);
+}
+
 int RunDaemon(std::vector<std::string> arguments) { return ExitCode(Spawn(std::move(arguments))); }
 
 DaemonProcess::DaemonProcess(const std::string& directory, std::vector<std::string> more)

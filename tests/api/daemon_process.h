@@ -25,6 +25,9 @@ class DaemonProcess {
   v1::Sites::Stub& sites() { return *sites_; }
   v1::Host::Stub& host() { return *host_; }
   const std::string& directory() const { return directory_; }
+  // An idle guest of 16 MiB (core/guest/examples/idle.c) on that engine.
+  grpc::Status CreateIdleVm(const std::string& id, v1::Engine engine = v1::ENGINE_UNSPECIFIED);
+  grpc::Status StartVm(const std::string& id);
   // SIGTERM, and its exit code.
   int Terminate();
   // SIGKILL, and waits for its end.

@@ -19,24 +19,8 @@ std::string Id(int i) { return "idle-" + std::to_string(i); }
 
 class ManyVms : public ::testing::TestWithParam<v1::Engine> {
  protected:
-  grpc::Status Create(const std::string& id) {
-    v1::CreateVmRequest request;
-    request.set_vm_id(id);
-    auto* spec = request.mutable_vm()->mutable_spec();
-    spec->set_kernel_path(TRAPLINE_GUESTS_DIR "/idle.elf");
-    spec->set_memory_bytes(16 << 20);
-    spec->set_engine(GetParam());
-    v1::Vm vm;
-    grpc::ClientContext context;
-    return daemon_.vms().CreateVm(&context, request, &vm);
-  }
-  grpc::Status Start(const std::string& id) {
-    v1::StartVmRequest request;
-    request.set_name("vms/" + id);
-    v1::Vm vm;
-    grpc::ClientContext context;
-    return daemon_.vms().StartVm(&context, request, &vm);
-  }
+  grpc::Status Create(const std::string& id) { return daemon_.CreateIdleVm(id, GetParam()); }
+  grpc::Status Start(const std::string& id) { return daemon_.StartVm(id); }
   grpc::Status Stop(const std::string& id) {
     v1::StopVmRequest request;
     request.set_name("vms/" + id);

@@ -21,23 +21,8 @@ constexpr char kVmm[] = "trapline-vmm", kZygote[] = "trapline-zygote";
 
 class ZygoteTest : public ::testing::Test {
  protected:
-  grpc::Status Create(const std::string& id) {
-    v1::CreateVmRequest request;
-    request.set_vm_id(id);
-    auto* spec = request.mutable_vm()->mutable_spec();
-    spec->set_kernel_path(TRAPLINE_GUESTS_DIR "/idle.elf");
-    spec->set_memory_bytes(16 << 20);
-    v1::Vm vm;
-    grpc::ClientContext context;
-    return daemon_->vms().CreateVm(&context, request, &vm);
-  }
-  grpc::Status Start(const std::string& id) {
-    v1::StartVmRequest request;
-    request.set_name("vms/" + id);
-    v1::Vm vm;
-    grpc::ClientContext context;
-    return daemon_->vms().StartVm(&context, request, &vm);
-  }
+  grpc::Status Create(const std::string& id) { return daemon_->CreateIdleVm(id); }
+  grpc::Status Start(const std::string& id) { return daemon_->StartVm(id); }
   v1::Vm::State State(const std::string& id) {
     v1::GetVmRequest request;
     request.set_name("vms/" + id);
