@@ -168,8 +168,8 @@ class Engine {
   // by itself (site_counters.h). Only within RunExclusive.
   virtual void SettleSite(const SiteSpec& site, bool settled) = 0;
 
-  // Every call is to be seen by the host, settled or not, while this is on.
-  virtual void DivertCalls(bool on) = 0;
+  // While this is on, calls that the engine serves by itself are recorded as well (call_log.h).
+  virtual void TraceCalls(bool on) = 0;
 
   // An image was loaded into memory; no vCPU runs. The addresses of what may be hypercall
   // instructions and could not be told from other bytes.

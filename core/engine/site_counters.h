@@ -24,14 +24,14 @@ template <typename T>
 using Shared = std::atomic<T>;
 
 // One writer: whoever executes the vCPU. calls counts every call, by path and by number. Cycles,
-// histogram and times of use are about those calls that were timed; the sum of a histogram is their
-// number.
+// histogram and times of use are about those calls that were timed.
 struct SiteCounters {
   Shared<uint64_t> number[kNumbersPerSite];  // plus one; zero is free
   // The last slot also takes what found no slot.
   Shared<uint64_t> calls[kPathCount][kNumbersPerSite];
   Shared<uint64_t> epoch;  // of the vCPU when a call was last timed; zero: never
   Shared<uint64_t> cycles[kPathCount];
+  Shared<uint64_t> timed[kPathCount];  // calls
   Shared<uint64_t> histogram[kPathCount][kHistogramBuckets];
   Shared<uint64_t> first_use, last_use;  // guest ticks; zero: never
 };
@@ -59,6 +59,7 @@ inline void TimeCall(SiteCounters& counters, Path path, uint64_t cycles, uint64_
   size_t bucket = cycles == 0 ? 0 : 63 - static_cast<size_t>(__builtin_clzll(cycles));
   if (bucket >= kHistogramBuckets) bucket = kHistogramBuckets - 1;
   Bump(counters.cycles[p], cycles);
+  Bump(counters.timed[p]);
   Bump(counters.histogram[p][bucket]);
   if (counters.first_use.load(std::memory_order_relaxed) == 0)
     counters.first_use.store(now, std::memory_order_relaxed);

@@ -84,8 +84,8 @@ engine::HypercallOutcome HypercallCore::OnTrap(uint32_t vcpu, engine::Vcpu& cpu,
   if (!site || state == SiteState::kRetired || state == SiteState::kAmbiguous) {
     // Making a site stops all vCPUs, which is no part of what calls there cost.
     uint64_t before = base::HostCycles();
-    site = FindOrMake(trap.gpa[0], SiteState::kTrapping, Reason::kFirstTrap, trap.gva, trap.cpl,
-                      trap.bytes);
+    site = FindOrMake(vcpu, trap.gpa[0], SiteState::kTrapping, Reason::kFirstTrap, trap.gva,
+                      trap.cpl, trap.bytes);
     raised += base::HostCycles() - before;
   }
   engine::HypercallFrame frame = cpu.Frame();
@@ -124,7 +124,8 @@ engine::HypercallOutcome HypercallCore::OnHypercallInterrupt(uint32_t vcpu,
       if (!registered) return engine::HypercallOutcome::kNotOurs;
     }
     constexpr std::byte kBytes[kSiteLength] = {std::byte{0xcd}, std::byte{0x1f}, std::byte{0x90}};
-    site = FindOrMake(gpa, SiteState::kDirect, Reason::kGuestCode, frame.gva, frame.cpl, kBytes);
+    site =
+        FindOrMake(vcpu, gpa, SiteState::kDirect, Reason::kGuestCode, frame.gva, frame.cpl, kBytes);
     if (!site) return ServeUnlisted(vcpu, frame);
   }
   return ServeAt(site, vcpu, frame, Path::kInterrupt, 0);

@@ -80,7 +80,7 @@ class HypercallCore final : public LedgerServices {
   void* ResolveLinkedSite(uint64_t gpa);
   engine::HypercallOutcome OnLinkedHypercall(uint32_t vcpu, void* site,
                                              engine::HypercallFrame& frame);
-  void BeforeShadowedWrite(uint64_t gpa, uint64_t size);
+  void BeforeShadowedWrite(uint32_t vcpu, uint64_t gpa, uint64_t size);
   // The vCPU was interrupted or halted (Recorder).
   void BeginEpoch(uint32_t vcpu) { recorder_.BeginEpoch(vcpu); }
   // fetch: leaves a rewritten site that starts at gpa itself as it is.
@@ -123,8 +123,8 @@ class HypercallCore final : public LedgerServices {
 
   Site* Find(uint64_t gpa) const;
   // Null: the ledger or the stats file is full.
-  Site* FindOrMake(uint64_t gpa, SiteState state, Reason reason, uint64_t gva, uint8_t cpl,
-                   std::span<const std::byte, kSiteLength> bytes);
+  Site* FindOrMake(uint32_t vcpu, uint64_t gpa, SiteState state, Reason reason, uint64_t gva,
+                   uint8_t cpl, std::span<const std::byte, kSiteLength> bytes);
   void Insert(Site* site) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Answers a call that nothing is recorded of, since the ledger is full.
   engine::HypercallOutcome ServeUnlisted(uint32_t vcpu, engine::HypercallFrame& frame);
@@ -138,6 +138,7 @@ class HypercallCore final : public LedgerServices {
   // Within RunExclusive.
   void MoveTo(Site* site, SiteState state, Reason reason, uint32_t vcpu)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Log(const SiteEvent& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   engine::RewriteResult Rewrite(Site* site, engine::SiteEntry entry)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Tells the engine whether this site still waits for something.

@@ -4,11 +4,8 @@
 //
 // A linked call takes less time than reading the time stamp counter twice, so only some calls are
 // timed: the first in an epoch of the vCPU's (between two interruptions of the guest), which is all
-// of those that are rare, and one in kTimedOneIn of a loop's. For the same reason a guest that does
-// nothing but call would be slowed down threefold by recording each call, and no client could take
-// so many records. Recording therefore has a budget, a share of the vCPU's time with bursts of half
-// a ring. A call that it has no room for is counted in the ring as skipped, so that clients know
-// how many they did not see.
+// of those that are rare, and one in kTimedOneIn of a loop's. For the same reason recording has a
+// budget (core/engine/call_log.h): while there is none left, calls go by as if nobody traced.
 #pragma once
 
 #include <atomic>
@@ -39,14 +36,9 @@ class Recorder {
     uint64_t before = calls.load(std::memory_order_relaxed);
     calls.store(before + 1, std::memory_order_relaxed);
     if (before % engine::kTimedOneIn != 0) [[likely]] {
-      VcpuState& state = vcpus_[vcpu];
-      uint64_t mark = state.mark.load(std::memory_order_relaxed);
+      uint64_t mark = vcpus_[vcpu].mark.load(std::memory_order_relaxed);
       if (counters.epoch.load(std::memory_order_relaxed) == mark) [[likely]]
         return Note::kCounted;
-      if (mark == kSkippingMark) {
-        Skip(state);
-        return Note::kCounted;
-      }
     }
     return NoteFor(counters, vcpu, before);
   }
@@ -68,26 +60,19 @@ class Recorder {
   void Reset(uint32_t site);
 
  private:
-  static constexpr int64_t kBurst = kTraceCapacity / 2;
-  // No site's epoch: calls are to be recorded, and would be if there were a budget.
-  static constexpr uint64_t kTracingMark = ~uint64_t{0}, kSkippingMark = ~uint64_t{1};
+  static constexpr uint64_t kCyclesPerRecord = 80;  // tests/bench/trace.sh
+  // No site's epoch: calls are to be recorded.
+  static constexpr uint64_t kTracingMark = ~uint64_t{0};
 
   struct alignas(64) VcpuState {
-    // The epoch (sites that were timed in it have nothing to note but a count) or one of the above.
+    // The epoch (sites that were timed in it have nothing to note but a count) or kTracingMark.
     std::atomic<uint64_t> mark{1};
-    Shared<uint64_t>* skipped = nullptr;  // in the ring
     uint64_t epoch = 1;
-    int64_t budget = kBurst;  // records
-    uint64_t refilled = 0;    // host cycles
+    engine::RecordBudget budget{kCyclesPerRecord};
   };
 
-  static void Skip(VcpuState& vcpu) {
-    vcpu.skipped->store(vcpu.skipped->load(std::memory_order_relaxed) + 1,
-                        std::memory_order_relaxed);
-  }
   Note NoteFor(const SiteCounters& counters, uint32_t vcpu, uint64_t before);
-  void Refill(VcpuState& vcpu, uint64_t now);
-  void SetMark(VcpuState& vcpu, uint64_t while_tracing);
+  void SetMark(VcpuState& vcpu);
 
   StatsFile& stats_;
   std::vector<VcpuState> vcpus_;

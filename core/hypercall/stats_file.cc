@@ -19,7 +19,7 @@ namespace {
 constexpr uint64_t kPage = 4096;
 // Sites whose place is reserved at a time: about as many as there are already. All vCPUs stand
 // still meanwhile, and file systems take the longer the more pieces they are asked for.
-constexpr uint32_t kFewestAhead = 4, kMostAhead = 512;
+constexpr uint32_t kFewestAhead = 4, kMostAhead = 512, kTransitionsAhead = 100;
 
 uint64_t Aligned(uint64_t value) { return (value + kPage - 1) / kPage * kPage; }
 
@@ -39,15 +39,18 @@ uint64_t RealtimeNanoseconds() {
 StatsOffsets OffsetsFor(uint32_t vcpus) {
   StatsOffsets o;
   o.sites = kPage;
-  o.counters = Aligned(o.sites + uint64_t{kMaxSites} * sizeof(SiteRecord));
-  o.traces = Aligned(o.counters + uint64_t{vcpus} * kMaxSites * sizeof(SiteCounters));
-  o.size = Aligned(o.traces + uint64_t{vcpus} * sizeof(TraceRing));
+  o.transitions = Aligned(o.sites + uint64_t{kMaxSites} * sizeof(SiteRecord));
+  o.counters = Aligned(o.transitions + uint64_t{kTransitionCapacity} * sizeof(TransitionRecord));
+  o.logs = Aligned(o.counters + uint64_t{vcpus} * kMaxSites * sizeof(SiteCounters));
+  o.rings = Aligned(o.logs + uint64_t{vcpus} * sizeof(CallLog));
+  o.size = Aligned(o.rings + uint64_t{vcpus} * sizeof(TraceRing));
   return o;
 }
 
 absl::StatusOr<std::unique_ptr<StatsFile>> StatsFile::Create(const std::string& path,
                                                              uint32_t vcpus) {
   auto file = std::unique_ptr<StatsFile>(new StatsFile);
+  file->path_ = path;
   if (!path.empty()) unlink(path.c_str());
   file->fd_ = base::UniqueFd(path.empty()
                                  ? memfd_create("stats", MFD_CLOEXEC)
@@ -62,18 +65,24 @@ absl::StatusOr<std::unique_ptr<StatsFile>> StatsFile::Create(const std::string& 
   file->file_ = *std::move(mapped);
   std::byte* base = file->file_->data();
   file->sites_ = reinterpret_cast<SiteRecord*>(base + offsets.sites);
+  file->transitions_ = reinterpret_cast<TransitionRecord*>(base + offsets.transitions);
   file->counters_ = reinterpret_cast<SiteCounters*>(base + offsets.counters);
-  file->rings_ = reinterpret_cast<TraceRing*>(base + offsets.traces);
+  file->logs_ = reinterpret_cast<CallLog*>(base + offsets.logs);
+  file->rings_ = reinterpret_cast<TraceRing*>(base + offsets.rings);
   if (auto status = file->Reserve(base, sizeof(StatsHeader)); !status.ok()) return status;
+  if (auto status = file->Reserve(file->logs_, vcpus * sizeof(CallLog)); !status.ok())
+    return status;
 
   StatsHeader& header = file->header();
   header.version = kStatsVersion;
   header.vcpus = vcpus;
   header.max_sites = kMaxSites;
-  header.trace_capacity = kTraceCapacity;
+  header.transition_capacity = kTransitionCapacity;
   header.sites_offset = offsets.sites;
+  header.transitions_offset = offsets.transitions;
   header.counters_offset = offsets.counters;
-  header.traces_offset = offsets.traces;
+  header.logs_offset = offsets.logs;
+  header.rings_offset = offsets.rings;
   header.file_size = offsets.size;
   header.start_realtime_ns = RealtimeNanoseconds();
   header.tsc_frequency = base::HostCyclesPerSecond();
@@ -85,8 +94,8 @@ absl::Status StatsFile::Reserve(const void* start, uint64_t size) {
   auto offset = static_cast<const std::byte*>(start) - file_->data();
   if (fallocate(fd_.get(), 0, offset, static_cast<off_t>(size)) == 0 || errno == EOPNOTSUPP)
     return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrCat("no room in the stats file for ", size, " bytes: ", strerror(errno)));
+  return absl::ResourceExhaustedError(absl::StrCat("no room in the stats file ", path_, " for ",
+                                                   size, " bytes: ", strerror(errno)));
 }
 
 absl::Status StatsFile::ReserveSite(uint32_t index) {
@@ -103,6 +112,15 @@ absl::Status StatsFile::ReserveSites(uint32_t end) {
   for (uint32_t vcpu = 0; vcpu < header().vcpus && status.ok(); ++vcpu)
     status = Reserve(&counters(vcpu, first), count * sizeof(SiteCounters));
   if (status.ok()) reserved_sites_ = end;
+  return status;
+}
+
+absl::Status StatsFile::ReserveTransition(uint32_t place) {
+  uint32_t room = header().transition_room.load(std::memory_order_relaxed);
+  if (place < room) return absl::OkStatus();
+  uint32_t end = std::min(place + kTransitionsAhead, kTransitionCapacity);
+  absl::Status status = Reserve(&transition(room), (end - room) * sizeof(TransitionRecord));
+  if (status.ok()) header().transition_room.store(end, std::memory_order_release);
   return status;
 }
 

@@ -1,38 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 // The stats file: what a VM's worker writes and anyone may read, during its life and after.
 //
-//   header | site records | counters of vCPU 0, 1, ... | trace ring of vCPU 0, 1, ...
+//   header | site records | transitions | counters of vCPU 0, 1, ... | call log of vCPU 0, 1, ...
+//          | trace ring of vCPU 0, 1, ...
 //
 // Little-endian, fixed widths, offsets from the start of the file; the file is sparse. Every field
-// has one writer: a counter or ring belongs to whoever executes its vCPU, its thread or its guest
-// process, which adds to it with plain stores; a site record changes within Engine::RunExclusive.
-// Site records and trace records carry a
-// sequence number that is odd, or zero, while they are written: a reader copies the record and
-// takes it only if the number was right and the same before and after.
+// has one writer: a counter, log or ring belongs to whoever executes its vCPU, its thread or its
+// guest process, which adds to it with plain stores; site records and transitions are written
+// within Engine::RunExclusive. Records carry a sequence number that is odd, or zero, while they are
+// written: a reader copies the record and takes it only if the number was right and the same before
+// and after.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 
+#include "core/engine/call_log.h"
 #include "core/engine/site_counters.h"
 
 namespace trapline::hypercall {
 
 constexpr uint64_t kStatsMagic = 0x31535441544c5054;  // "TPLTATS1"
-constexpr uint32_t kStatsVersion = 3;
+constexpr uint32_t kStatsVersion = 4;
 
+using engine::CallLog;
 using engine::kHistogramBuckets;
 using engine::kNumbersPerSite;
 using engine::kPathCount;
+using engine::kRecentCapacity;
 using engine::kSiteLength;
+using engine::kTraceCapacity;
 using engine::Path;
 using engine::Shared;
 using engine::SiteCounters;
+using engine::TraceRecord;
+using engine::TraceRing;
 
 constexpr size_t kSymbolLength = 64;
-constexpr uint32_t kMaxSites = 1 << 14;
-constexpr uint32_t kTraceCapacity = 1 << 14;  // records in a vCPU's ring
+constexpr uint32_t kMaxSites = 1 << 17;
+constexpr uint32_t kTransitionCapacity = 1 << 19;  // the newest so many are there
 
 enum class SiteState : uint8_t {
   kNone,
@@ -45,6 +52,8 @@ enum class SiteState : uint8_t {
   kDirect,
   kAmbiguous,
 };
+
+constexpr size_t kSiteStates = static_cast<size_t>(SiteState::kAmbiguous) + 1;
 
 // Why a site is in its state.
 enum class Reason : uint8_t {
@@ -73,12 +82,16 @@ struct StatsHeader {
   uint32_t version;
   uint32_t vcpus;
   uint32_t max_sites;
-  uint32_t trace_capacity;
-  uint64_t sites_offset, counters_offset, traces_offset, file_size;
+  uint32_t transition_capacity;
+  uint64_t sites_offset, transitions_offset, counters_offset, logs_offset, rings_offset, file_size;
   uint64_t start_realtime_ns;  // CLOCK_REALTIME at guest time zero, as near as can be
   uint64_t tsc_frequency;      // host cycles per second
   Shared<uint32_t> site_count;
-  Shared<uint32_t> generation;  // rises with every transition of any site
+  Shared<uint32_t> transition_room;  // places of the ring of transitions that may be used
+  Shared<uint32_t> boots;            // times that the VM started anew
+  Shared<uint64_t> transitions;      // ever
+  Shared<uint64_t> patches;          // of those, to a further technique
+  Shared<uint64_t> reverts;          // back to the original bytes
 };
 
 struct SiteRecord {
@@ -92,28 +105,18 @@ struct SiteRecord {
   char symbol[kSymbolLength];
 };
 
-struct TraceRecord {
-  Shared<uint64_t>
-      sequence;   // position in the ring's history, plus one; zero while it is being written
-  uint64_t time;  // guest ticks
-  uint64_t gva;
-  uint64_t number;
-  uint64_t args[4];
-  uint64_t result;
-  uint32_t vcpu;
+// A site changed its state.
+struct TransitionRecord {
+  Shared<uint64_t> sequence;  // how many there had been, plus one; zero while it is being written
+  uint64_t time_ns;           // guest time
   uint32_t site;
-  uint32_t cycles;
-  uint8_t path, cpl;
-  uint8_t reserved[2];
+  uint32_t vcpu;  // kNoVcpu: a request from outside, or the VM's own start
+  uint8_t from, to, reason;
+  uint8_t limit;  // Technique; of the policy in force, like what follows
+  uint32_t interrupt_after, linked_after;
+  uint32_t reserved;
 };
 
-struct TraceRing {
-  Shared<uint64_t> head;     // records ever written
-  Shared<uint64_t> skipped;  // calls that were to be recorded and were not (Recorder)
-  uint8_t reserved[48];
-  TraceRecord records[kTraceCapacity];
-};
-
-static_assert(sizeof(SiteRecord) == 112 && sizeof(TraceRecord) == 88);
+static_assert(sizeof(SiteRecord) == 112 && sizeof(TransitionRecord) == 40);
 
 }  // namespace trapline::hypercall

@@ -26,6 +26,29 @@ T Get(const Shared<T>& value) {
   return value.load(std::memory_order_relaxed);
 }
 
+// What is read from a file is of no type until it is known to be in its range.
+template <typename Enum>
+Enum Bounded(uint8_t value, Enum last) {
+  return static_cast<Enum>(std::min(value, static_cast<uint8_t>(last)));
+}
+constexpr SiteState kLastState = SiteState::kAmbiguous;
+constexpr Reason kLastReason = Reason::kJumpUnplanned;
+
+// By how much a is more.
+uint64_t Less(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
+
+uint64_t CallsOf(const SiteCounters& counters, size_t path) {
+  uint64_t calls = 0;
+  for (const auto& of_number : counters.calls[path]) calls += Get(of_number);
+  return calls;
+}
+
+// Of all calls, taken from those that were timed.
+uint64_t CyclesOf(const SiteCounters& counters, size_t path, uint64_t calls) {
+  uint64_t timed = Get(counters.timed[path]);
+  return timed == 0 ? 0 : base::MultiplyDivide(Get(counters.cycles[path]), calls, timed);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<StatsReader>> StatsReader::Open(const std::string& path) {
@@ -57,25 +80,25 @@ absl::StatusOr<std::unique_ptr<StatsReader>> StatsReader::Open(const std::string
   if (vcpus == 0 || vcpus > kMaxVcpus)
     return absl::DataLossError(absl::StrCat("stats file ", path, ": ", vcpus, " vCPUs"));
   StatsOffsets offsets = OffsetsFor(vcpus);
-  if (header.max_sites != kMaxSites || header.trace_capacity != kTraceCapacity ||
-      header.sites_offset != offsets.sites || header.counters_offset != offsets.counters ||
-      header.traces_offset != offsets.traces || size < offsets.size) {
+  if (header.max_sites != kMaxSites || header.transition_capacity != kTransitionCapacity ||
+      header.sites_offset != offsets.sites || header.transitions_offset != offsets.transitions ||
+      header.counters_offset != offsets.counters || header.logs_offset != offsets.logs ||
+      header.rings_offset != offsets.rings || size < offsets.size) {
     return absl::DataLossError(
         absl::StrCat("stats file ", path, ": offsets do not fit its version"));
   }
   reader->vcpus_ = vcpus;
   reader->tsc_frequency_ = std::max<uint64_t>(header.tsc_frequency, 1);
   reader->sites_offset_ = offsets.sites;
+  reader->transitions_offset_ = offsets.transitions;
   reader->counters_offset_ = offsets.counters;
-  reader->traces_offset_ = offsets.traces;
+  reader->logs_offset_ = offsets.logs;
+  reader->rings_offset_ = offsets.rings;
   return reader;
 }
 
 const SiteCounters& StatsReader::counters(uint32_t vcpu, uint32_t index) const {
   return At<SiteCounters>(counters_offset_)[static_cast<uint64_t>(vcpu) * kMaxSites + index];
-}
-const TraceRing& StatsReader::ring(uint32_t vcpu) const {
-  return At<TraceRing>(traces_offset_)[vcpu];
 }
 uint32_t StatsReader::site_count() const {
   return std::min(header().site_count.load(std::memory_order_acquire), kMaxSites);
@@ -90,12 +113,9 @@ bool StatsReader::ReadSite(uint32_t index, SiteView* view) const {
     view->gva = record.gva;
     view->gpa = record.gpa;
     view->cpl = record.cpl & 3;
-    view->state = static_cast<SiteState>(
-        std::min<uint8_t>(record.state, static_cast<uint8_t>(SiteState::kAmbiguous)));
-    view->technique = static_cast<Technique>(
-        std::min<uint8_t>(record.technique, static_cast<uint8_t>(Technique::kLinked)));
-    view->reason = static_cast<Reason>(
-        std::min<uint8_t>(record.reason, static_cast<uint8_t>(Reason::kJumpUnplanned)));
+    view->state = Bounded(record.state, kLastState);
+    view->technique = Bounded(record.technique, Technique::kLinked);
+    view->reason = Bounded(record.reason, kLastReason);
     view->transition_ns = record.transition_ns;
     std::copy(std::begin(record.original), std::end(record.original), view->original.begin());
     std::copy(std::begin(record.current), std::end(record.current), view->current.begin());
@@ -117,15 +137,11 @@ void StatsReader::AddCounters(uint32_t index, SiteView* view) const {
   for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu) {
     const SiteCounters& c = counters(vcpu, index);
     for (size_t path = 0; path < kPathCount; ++path) {
-      uint64_t calls = 0, timed = 0;
-      for (const auto& of_number : c.calls[path]) calls += Get(of_number);
-      for (size_t i = 0; i < kHistogramBuckets; ++i) {
-        uint64_t bucket = Get(c.histogram[path][i]);
-        view->histograms[path][i] += bucket;
-        timed += bucket;
-      }
+      uint64_t calls = CallsOf(c, path);
       view->calls[path] += calls;
-      if (timed != 0) view->cycles[path] += base::MultiplyDivide(Get(c.cycles[path]), calls, timed);
+      view->cycles[path] += CyclesOf(c, path, calls);
+      for (size_t i = 0; i < kHistogramBuckets; ++i)
+        view->histograms[path][i] += Get(c.histogram[path][i]);
     }
     for (size_t i = 0; i < kNumbersPerSite; ++i) {
       uint64_t number = Get(c.number[i]), calls = 0;
@@ -160,64 +176,170 @@ std::vector<SiteView> StatsReader::Sites() const {
   return sites;
 }
 
-absl::StatusOr<SiteView> StatsReader::Site(uint32_t index) const {
+absl::StatusOr<SiteView> StatsReader::Record(uint32_t index) const {
   SiteView view;
-  if (index >= site_count() || !ReadSite(index, &view))
+  if (index >= site_count() || !ReadSite(index, &view) || view.state == SiteState::kNone)
     return absl::NotFoundError(absl::StrCat("no site ", index));
-  AddCounters(index, &view);
   return view;
+}
+
+absl::StatusOr<SiteView> StatsReader::Site(uint32_t index) const {
+  auto view = Record(index);
+  if (view.ok()) AddCounters(index, &*view);
+  return view;
+}
+
+SiteSums StatsReader::Survey(std::vector<SiteActivity>* activity) const {
+  SiteSums sums;
+  uint32_t count = site_count();
+  if (activity) activity->assign(count, {});
+  for (uint32_t i = 0; i < count; ++i) {
+    const SiteRecord& record = At<SiteRecord>(sites_offset_)[i];
+    SiteState state = Bounded(record.state, kLastState);
+    if (state == SiteState::kNone) continue;
+    ++sums.sites;
+    ++sums.by_state[static_cast<size_t>(state)];
+    uint64_t all = 0;
+    for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu) {
+      const SiteCounters& c = counters(vcpu, i);
+      for (size_t path = 0; path < kPathCount; ++path) {
+        uint64_t calls = CallsOf(c, path);
+        sums.calls[path] += calls;
+        sums.cycles[path] += CyclesOf(c, path, calls);
+        all += calls;
+      }
+    }
+    if (activity) (*activity)[i] = {record.sequence.load(std::memory_order_acquire), all};
+  }
+  sums.transitions = Get(header().transitions);
+  sums.patches = Get(header().patches);
+  sums.reverts = Get(header().reverts);
+  return sums;
+}
+
+// ---- Transitions ----
+
+std::vector<SiteTransition> StatsReader::Transitions(uint64_t after, size_t limit,
+                                                     uint64_t* lost) const {
+  std::vector<SiteTransition> transitions;
+  uint64_t ever = header().transitions.load(std::memory_order_acquire);
+  uint32_t room =
+      std::min(header().transition_room.load(std::memory_order_acquire), kTransitionCapacity);
+  uint64_t first = ever > kTransitionCapacity ? ever - kTransitionCapacity : 0;
+  *lost = first;
+  for (uint64_t at = std::max(first, after); at < ever && transitions.size() < limit; ++at) {
+    // Behind the room there is nothing: it was not to be had.
+    if (at % kTransitionCapacity >= room) continue;
+    const TransitionRecord& record =
+        At<TransitionRecord>(transitions_offset_)[at % kTransitionCapacity];
+    SiteTransition transition{.sequence = record.sequence.load(std::memory_order_acquire),
+                              .time_ns = record.time_ns,
+                              .site = record.site,
+                              .vcpu = record.vcpu,
+                              .from = Bounded(record.from, kLastState),
+                              .to = Bounded(record.to, kLastState),
+                              .reason = Bounded(record.reason, kLastReason),
+                              .policy = {Bounded(record.limit, Technique::kLinked),
+                                         record.interrupt_after, record.linked_after}};
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (transition.sequence == at + 1 && record.sequence.load(std::memory_order_relaxed) == at + 1)
+      transitions.push_back(transition);
+  }
+  return transitions;
+}
+
+// ---- Calls ----
+
+bool StatsReader::ReadCall(const TraceRecord& record, uint64_t position, TraceEvent* event) const {
+  uint64_t sequence = record.sequence.load(std::memory_order_acquire);
+  event->time_ns = base::MultiplyDivide(record.time, 1'000'000'000, tsc_frequency_);
+  event->gva = record.gva;
+  event->number = record.number;
+  std::copy(std::begin(record.args), std::end(record.args), std::begin(event->args));
+  event->result = record.result;
+  event->site = record.site;
+  event->cycles = record.cycles;
+  event->path = Bounded(record.path, Path::kLinked);
+  event->cpl = record.cpl & 3;
+  std::atomic_thread_fence(std::memory_order_acquire);
+  return sequence == position + 1 && record.sequence.load(std::memory_order_relaxed) == sequence;
+}
+
+uint64_t StatsReader::CallsEver() const {
+  uint64_t calls = 0;
+  uint32_t count = site_count();
+  for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu) {
+    calls += Get(log(vcpu).forgotten);
+    for (uint32_t i = 0; i < count; ++i) {
+      for (size_t path = 0; path < kPathCount; ++path) calls += CallsOf(counters(vcpu, i), path);
+    }
+  }
+  return calls;
 }
 
 StatsReader::Cursor StatsReader::End() const {
   Cursor cursor;
+  uint64_t traced = 0;
   for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu) {
-    cursor.read.push_back(ring(vcpu).head.load(std::memory_order_acquire));
-    cursor.skipped.push_back(Get(ring(vcpu).skipped));
+    cursor.read.push_back(log(vcpu).traced.load(std::memory_order_acquire));
+    traced += cursor.read.back();
   }
+  cursor.unrecorded = Less(CallsEver(), traced);
   return cursor;
 }
 
-std::vector<TraceEvent> StatsReader::ReadTrace(Cursor* cursor, size_t limit,
-                                               uint64_t* dropped) const {
+uint64_t StatsReader::Dropped(const Cursor& cursor) const {
+  // In this order, as a call is counted before it is recorded.
+  uint64_t calls = CallsEver(), traced = 0;
+  for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu) traced += Get(log(vcpu).traced);
+  return cursor.overwritten + Less(Less(calls, traced), cursor.unrecorded);
+}
+
+std::vector<TraceEvent> StatsReader::ReadTrace(Cursor* cursor, size_t limit) const {
   std::vector<TraceEvent> events;
   cursor->read.resize(vcpus_);
-  cursor->skipped.resize(vcpus_);
   for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu) {
-    const TraceRing& r = ring(vcpu);
     uint64_t& read = cursor->read[vcpu];
-    uint64_t head = r.head.load(std::memory_order_acquire);
+    uint64_t head = log(vcpu).traced.load(std::memory_order_acquire);
     if (read > head) read = head;  // nonsense, as it only grows
-    uint64_t skipped = Get(r.skipped), known = std::exchange(cursor->skipped[vcpu], skipped);
-    if (skipped > known) *dropped += skipped - known;
     if (head - read > kTraceCapacity) {
-      *dropped += head - read - kTraceCapacity;
+      cursor->overwritten += head - read - kTraceCapacity;
       read = head - kTraceCapacity;
     }
     for (; read < head && events.size() < limit; ++read) {
-      const TraceRecord& record = r.records[read % kTraceCapacity];
-      TraceEvent event;
-      uint64_t sequence = record.sequence.load(std::memory_order_acquire);
-      event.time_ns = base::MultiplyDivide(record.time, 1'000'000'000, tsc_frequency_);
-      event.gva = record.gva;
-      event.number = record.number;
-      std::copy(std::begin(record.args), std::end(record.args), std::begin(event.args));
-      event.result = record.result;
-      event.vcpu = vcpu;
-      event.site = record.site;
-      event.cycles = record.cycles;
-      event.path =
-          static_cast<Path>(std::min<uint8_t>(record.path, static_cast<uint8_t>(Path::kLinked)));
-      event.cpl = record.cpl & 3;
-      std::atomic_thread_fence(std::memory_order_acquire);
-      bool whole =
-          sequence == read + 1 && record.sequence.load(std::memory_order_relaxed) == sequence;
-      if (!whole) {
-        ++*dropped;  // overwritten while we looked
-        continue;
+      TraceEvent event{.vcpu = vcpu};
+      if (ReadCall(ring(vcpu).records[read % kTraceCapacity], read, &event)) {
+        events.push_back(event);
+      } else {
+        ++cursor->overwritten;  // while we looked
       }
-      events.push_back(event);
     }
   }
+  return events;
+}
+
+template <uint32_t kCapacity>
+void StatsReader::ReadNewest(uint32_t vcpu, uint64_t written,
+                             const TraceRecord (&records)[kCapacity], size_t limit,
+                             std::vector<TraceEvent>* events) const {
+  uint64_t count = std::min({written, uint64_t{kCapacity}, uint64_t{limit}});
+  for (uint64_t at = written - count; at < written; ++at) {
+    TraceEvent event{.vcpu = vcpu};
+    if (ReadCall(records[at % kCapacity], at, &event)) events->push_back(event);
+  }
+}
+
+std::vector<TraceEvent> StatsReader::OnRecord(size_t limit) const {
+  std::vector<TraceEvent> events;
+  for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu) {
+    ReadNewest(vcpu, log(vcpu).traced.load(std::memory_order_acquire), ring(vcpu).records, limit,
+               &events);
+    ReadNewest(vcpu, log(vcpu).kept.load(std::memory_order_acquire), log(vcpu).recent, limit,
+               &events);
+  }
+  std::stable_sort(events.begin(), events.end(),
+                   [](const TraceEvent& a, const TraceEvent& b) { return a.time_ns < b.time_ns; });
+  if (events.size() > limit) events.erase(events.begin(), events.end() - static_cast<long>(limit));
   return events;
 }
 

@@ -69,8 +69,8 @@ Technique TechniqueOf(SiteState state) {
 
 }  // namespace
 
-HypercallCore::Site* HypercallCore::FindOrMake(uint64_t gpa, SiteState state, Reason reason,
-                                               uint64_t gva, uint8_t cpl,
+HypercallCore::Site* HypercallCore::FindOrMake(uint32_t vcpu, uint64_t gpa, SiteState state,
+                                               Reason reason, uint64_t gva, uint8_t cpl,
                                                std::span<const std::byte, kSiteLength> bytes) {
   Site* site = Find(gpa);
   if (site && Listed(site->state.load(std::memory_order_acquire))) return site;
@@ -102,7 +102,7 @@ HypercallCore::Site* HypercallCore::FindOrMake(uint64_t gpa, SiteState state, Re
     std::memcpy(site->original.data(), bytes.data(), kSiteLength);
     bool pinned = state == SiteState::kTrapping && PolicyOf(*site).limit == Technique::kEmulate;
     MoveTo(site, pinned ? SiteState::kPinned : state,
-           made ? (pinned ? Reason::kPolicy : reason) : Reason::kReappeared, kNoVcpu);
+           made ? (pinned ? Reason::kPolicy : reason) : Reason::kReappeared, vcpu);
     if (made) {
       Insert(site);
       stats_->header().site_count.store(static_cast<uint32_t>(sites_.size()),
@@ -138,7 +138,37 @@ void HypercallCore::Publish(Site* site) {
   std::memset(record.symbol, 0, kSymbolLength);
   std::memcpy(record.symbol, site->symbol.data(), length);
   record.sequence.store(sequence + 2, std::memory_order_release);
-  stats_->header().generation.fetch_add(1, std::memory_order_release);
+}
+
+// Where there is no room for it, a transition is counted all the same.
+void HypercallCore::Log(const SiteEvent& event) {
+  StatsHeader& header = stats_->header();
+  uint64_t before = header.transitions.load(std::memory_order_relaxed);
+  auto place = static_cast<uint32_t>(before % kTransitionCapacity);
+  if (stats_->ReserveTransition(place).ok()) {
+    TransitionRecord& record = stats_->transition(place);
+    Policy policy = PolicyOf(*sites_[event.site]);
+    record.sequence.store(0, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_release);
+    record.time_ns = event.time_ns;
+    record.site = event.site;
+    record.vcpu = event.vcpu;
+    record.from = static_cast<uint8_t>(event.from);
+    record.to = static_cast<uint8_t>(event.to);
+    record.reason = static_cast<uint8_t>(event.reason);
+    record.limit = static_cast<uint8_t>(policy.limit);
+    record.interrupt_after = policy.interrupt_after;
+    record.linked_after = policy.linked_after;
+    record.sequence.store(before + 1, std::memory_order_release);
+  }
+  header.transitions.store(before + 1, std::memory_order_release);
+  // A direct site was rewritten by nobody.
+  auto rank = [](SiteState state) {
+    return state == SiteState::kDirect ? Technique::kEmulate : TechniqueOf(state);
+  };
+  if (rank(event.to) > rank(event.from)) engine::Bump(header.patches);
+  if (rank(event.from) != Technique::kEmulate && rank(event.to) == Technique::kEmulate)
+    engine::Bump(header.reverts);
 }
 
 void HypercallCore::MoveTo(Site* site, SiteState state, Reason reason, uint32_t vcpu) {
@@ -150,6 +180,7 @@ void HypercallCore::MoveTo(Site* site, SiteState state, Reason reason, uint32_t 
   Publish(site);
   Settle(site);
   events_.push_back({site->index, site->gpa, from, state, reason, vcpu, site->transition_ns});
+  Log(events_.back());
 }
 
 void HypercallCore::Settle(Site* site) {
@@ -206,10 +237,7 @@ void HypercallCore::Advance(Site* site, uint32_t vcpu, Path path) {
       return;
     }
     if (!site->contiguous) {
-      site->reason = Reason::kSpansPages;
-      SetDue(site);
-      Publish(site);
-      engine_.SettleSite(site->Spec(), true);
+      MoveTo(site, SiteState::kTrapping, Reason::kSpansPages, vcpu);
       return;
     }
     // The guest may have written here since the trap.
@@ -231,7 +259,7 @@ void HypercallCore::Notify() {
 
 // ---- The guest looks at, or writes over, rewritten bytes ----
 
-void HypercallCore::BeforeShadowedWrite(uint64_t gpa, uint64_t size) {
+void HypercallCore::BeforeShadowedWrite(uint32_t vcpu, uint64_t gpa, uint64_t size) {
   engine_.RunExclusive([&] {
     absl::MutexLock lock(&mutex_);
     std::vector<Site*> hit;
@@ -242,7 +270,7 @@ void HypercallCore::BeforeShadowedWrite(uint64_t gpa, uint64_t size) {
     }
     for (Site* site : hit) {
       Rewrite(site, engine::SiteEntry::kTrap);
-      MoveTo(site, SiteState::kRetired, Reason::kOverwritten, kNoVcpu);
+      MoveTo(site, SiteState::kRetired, Reason::kOverwritten, vcpu);
     }
   });
   Notify();
@@ -385,20 +413,21 @@ void HypercallCore::Reset() {
     }
     direct_.clear();
     has_direct_ = false;
+    engine::Bump(stats_->header().boots);
   });
   Notify();
 }
 
 absl::Status HypercallCore::SetTracing(bool on) {
   auto status = recorder_.SetTracing(on);
-  if (status.ok()) engine_.DivertCalls(on);
+  if (status.ok()) engine_.TraceCalls(on);
   return status;
 }
 
 void HypercallCore::ListAmbiguous(uint64_t gpa) {
   const std::byte* bytes = memory_.Find(gpa, kSiteLength);
   if (!bytes) return;
-  FindOrMake(gpa, SiteState::kAmbiguous, Reason::kUnconfirmed, gpa, 0,
+  FindOrMake(kNoVcpu, gpa, SiteState::kAmbiguous, Reason::kUnconfirmed, gpa, 0,
              std::span<const std::byte, kSiteLength>(bytes, kSiteLength));
 }
 

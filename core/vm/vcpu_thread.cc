@@ -310,7 +310,7 @@ engine::HypercallOutcome VcpuThread::OnLinkedHypercall(void* site, engine::Hyper
   return shared_.hypercalls->OnLinkedHypercall(index_, site, frame);
 }
 void VcpuThread::BeforeShadowedWrite(uint64_t gpa, uint64_t size) {
-  shared_.hypercalls->BeforeShadowedWrite(gpa, size);
+  shared_.hypercalls->BeforeShadowedWrite(index_, gpa, size);
 }
 void VcpuThread::OverlayOriginal(uint64_t gpa, std::span<std::byte> bytes, bool fetch) {
   shared_.hypercalls->OverlayOriginal(gpa, bytes, fetch);

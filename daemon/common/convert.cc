@@ -120,13 +120,13 @@ v1::Site ToProto(const std::string& vm, const hypercall::SiteView& site) {
   return out;
 }
 
-v1::TraceRecord ToProto(const std::string& vm, const hypercall::TraceEvent& event,
+v1::TraceRecord ToProto(const std::string& vm, const hypercall::TraceEvent& event, uint64_t gpa,
                         uint64_t start_realtime_ns) {
   v1::TraceRecord out;
   *out.mutable_time() = TimestampOf(start_realtime_ns + event.time_ns);
   *out.mutable_guest_time() = DurationOf(event.time_ns);
   out.set_vcpu(event.vcpu);
-  out.set_site(absl::StrCat("vms/", vm, "/sites/", Hex(event.gpa)));
+  out.set_site(absl::StrCat("vms/", vm, "/sites/", Hex(gpa)));
   out.set_gva(event.gva);
   out.set_number(event.number);
   out.set_number_name(hypercall::HypercallName(event.number));

@@ -26,7 +26,7 @@ v1::Policy ToProto(const hypercall::Policy& policy);
 std::optional<hypercall::Policy> FromProto(const v1::Policy& policy);
 // vm is the VM's id.
 v1::Site ToProto(const std::string& vm, const hypercall::SiteView& site);
-v1::TraceRecord ToProto(const std::string& vm, const hypercall::TraceEvent& event,
+v1::TraceRecord ToProto(const std::string& vm, const hypercall::TraceEvent& event, uint64_t gpa,
                         uint64_t start_realtime_ns);
 v1::Registers ToProto(const x86::Registers& registers);
 v1::TrapBehaviour ToProto(const engine::direct::TrapResult& trap);

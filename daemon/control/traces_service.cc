@@ -91,14 +91,14 @@ grpc::Status TracesService::StreamHypercalls(
   uint64_t dropped = 0, told = 0, matched = 0;
   uint32_t sample = std::max(request->sample(), 1u);
   for (bool last = false;;) {
-    std::vector<hypercall::TraceEvent> events = reader.ReadTrace(&cursor, kBatch, &dropped);
+    std::vector<hypercall::TraceEvent> events = reader.ReadTrace(&cursor, kBatch);
+    dropped = std::max(dropped, reader.Dropped(cursor));
     v1::StreamHypercallsResponse response;
-    for (hypercall::TraceEvent& event : events) {
+    for (const hypercall::TraceEvent& event : events) {
       const KnownSites::Site& site = sites.Get(event.site);
-      event.gpa = site.gpa;
-      v1::TraceRecord record = ToProto(vm->id(), event, reader.start_realtime_ns());
+      v1::TraceRecord record = ToProto(vm->id(), event, site.gpa, reader.start_realtime_ns());
       record.set_symbol(site.symbol);
-      if (!Matches(request->filter(), record, event.gpa) || matched++ % sample != 0) continue;
+      if (!Matches(request->filter(), record, site.gpa) || matched++ % sample != 0) continue;
       *response.add_records() = std::move(record);
     }
     response.set_dropped(dropped);

@@ -245,7 +245,7 @@ TEST_F(Core, ASiteOverTwoPagesIsNeverRewritten) {
 
 TEST_F(Core, WhatTheGuestWritesOverIsRetiredAndMayComeBack) {
   Link();
-  core_->BeforeShadowedWrite(kSite + 2, 8);
+  core_->BeforeShadowedWrite(0, kSite + 2, 8);
   EXPECT_THAT(Bytes(), ElementsAre(0x0f, 0x01, 0xc1));
   EXPECT_EQ(Site().state, SiteState::kRetired);
   EXPECT_EQ(Site().reason, Reason::kOverwritten);
@@ -258,8 +258,8 @@ TEST_F(Core, WhatTheGuestWritesOverIsRetiredAndMayComeBack) {
 
 TEST_F(Core, AWriteBesideASiteLeavesIt) {
   Link();
-  core_->BeforeShadowedWrite(kSite + 3, 8);
-  core_->BeforeShadowedWrite(kSite - 8, 8);
+  core_->BeforeShadowedWrite(0, kSite + 3, 8);
+  core_->BeforeShadowedWrite(0, kSite - 8, 8);
   EXPECT_EQ(Site().state, SiteState::kLinked);
 }
 
@@ -351,10 +351,9 @@ TEST_F(Core, TracedCallsAreRecordedWhole) {
   for (int i = 0; i < 100; ++i) Linked();
   ASSERT_TRUE(core_->SetTracing(false).ok());
   Linked();
-  uint64_t dropped = 0;
-  auto events = reader_->ReadTrace(&cursor, 1000, &dropped);
+  auto events = reader_->ReadTrace(&cursor, 1000);
   ASSERT_EQ(events.size(), 100u);
-  EXPECT_EQ(dropped, 0u);
+  EXPECT_EQ(reader_->Dropped(cursor), 1u) << "the one behind the end";
   EXPECT_EQ(events[0].number, uint64_t{TRAPLINE_HC_PING});
   EXPECT_EQ(events[0].args[0], 7u);
   EXPECT_EQ(events[0].result, 7u);
@@ -367,15 +366,54 @@ TEST_F(Core, EveryCallOfALoopIsRecordedOrCountedAsDropped) {
   ASSERT_TRUE(core_->ResetCounters(std::nullopt).ok());
   auto cursor = reader_->End();
   ASSERT_TRUE(core_->SetTracing(true).ok());
-  uint64_t dropped = 0, read = 0;
+  uint64_t read = 0;
   for (uint64_t i = 0; i < kCalls; ++i) {
     Linked();
-    if (i % 10'000 == 0) read += reader_->ReadTrace(&cursor, kTraceCapacity, &dropped).size();
+    if (i % 10'000 == 0) read += reader_->ReadTrace(&cursor, kTraceCapacity).size();
   }
-  while (size_t more = reader_->ReadTrace(&cursor, kTraceCapacity, &dropped).size()) read += more;
+  while (size_t more = reader_->ReadTrace(&cursor, kTraceCapacity).size()) read += more;
   EXPECT_GE(read, kCalls / 64);
-  EXPECT_EQ(read + dropped, kCalls);
+  EXPECT_EQ(read + reader_->Dropped(cursor), kCalls);
   EXPECT_EQ(Site().fast_calls(), kCalls);
+}
+
+TEST_F(Core, TheLastCallsAreOnRecordThoughNobodyTraces) {
+  Trap();
+  cpu_.gpr[x86::kRbx] = 9;
+  auto last = [&] { return reader_->OnRecord(10); };
+  auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (last().empty() || last().back().args[0] != 9) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    core_->BeginEpoch(0);
+    Interrupt(kSite, TRAPLINE_HC_PING);
+  }
+  EXPECT_EQ(last().front().path, Path::kTrap);
+  EXPECT_EQ(last().back().path, Path::kInterrupt);
+}
+
+TEST_F(Core, EveryTransitionIsWrittenDownWithThePolicyInForce) {
+  host_.now = 7;
+  Link();
+  ASSERT_TRUE(core_->Revert(kSite).ok());
+  uint64_t lost = 0;
+  auto transitions = reader_->Transitions(0, 100, &lost);
+  ASSERT_EQ(transitions.size(), 4u);
+  const SiteState states[] = {SiteState::kNone, SiteState::kTrapping, SiteState::kPatched,
+                              SiteState::kLinked, SiteState::kReverted};
+  for (size_t i = 0; i < transitions.size(); ++i) {
+    EXPECT_EQ(transitions[i].sequence, i + 1);
+    EXPECT_EQ(transitions[i].from, states[i]);
+    EXPECT_EQ(transitions[i].to, states[i + 1]);
+    EXPECT_EQ(transitions[i].time_ns, 7u);
+    EXPECT_EQ(transitions[i].vcpu, i < 3 ? 0 : kNoVcpu);
+    EXPECT_EQ(transitions[i].policy.limit, core_->policy().limit);
+    EXPECT_EQ(transitions[i].policy.linked_after, core_->policy().linked_after);
+  }
+  EXPECT_EQ(transitions[3].reason, Reason::kRevertedByUser);
+  SiteSums sums = reader_->Survey(nullptr);
+  EXPECT_EQ(sums.transitions, 4u);
+  EXPECT_EQ(sums.patches, 2u);
+  EXPECT_EQ(sums.reverts, 1u);
 }
 
 TEST_F(Core, ACounterResetZeroesOneSiteOrAll) {

@@ -153,7 +153,7 @@ class FakeEngine final : public engine::Engine {
     return engine::RewriteResult::kDone;
   }
   void SettleSite(const engine::SiteSpec& site, bool on) override { settled[site.gpa] = on; }
-  void DivertCalls(bool on) override { diverted = on; }
+  void TraceCalls(bool on) override { diverted = on; }
   void SetShadowed(uint64_t gpa, bool on) override {
     if (on) {
       shadowed.insert(gpa & ~uint64_t{4095});

@@ -43,15 +43,16 @@ class Stats : public ::testing::Test {
     record.sequence = 2;
     file_->header().site_count = index + 1;
   }
+  // Counts and records a call at the first site.
   void Trace(uint32_t vcpu, uint64_t number) {
-    TraceRing& ring = file_->ring(vcpu);
-    uint64_t head = ring.head;
-    TraceRecord& record = ring.records[head % kTraceCapacity];
-    record.sequence = 0;
-    std::atomic_thread_fence(std::memory_order_release);
-    record.number = number;
-    record.sequence = head + 1;
-    ring.head = head + 1;
+    engine::Bump(file_->counters(vcpu, 0).calls[0][0]);
+    engine::AppendRecord(file_->log(vcpu).traced, file_->ring(vcpu).records, NoteOf(number));
+  }
+  static engine::CallNote NoteOf(uint64_t number) {
+    engine::CallNote note{};
+    note.time = number * 1'000'000'000;
+    note.number = number;
+    return note;
   }
   std::string path_;
   std::unique_ptr<StatsFile> file_;
@@ -78,7 +79,7 @@ TEST_F(Stats, CyclesOfTheCallsThatWereNotTimedAreTakenFromThoseThatWere) {
   SiteCounters& counters = file_->counters(0, 0);
   counters.calls[2][0] = 6400;
   counters.cycles[2] = 5000;
-  counters.histogram[2][5] = 100;
+  counters.timed[2] = 100;
   EXPECT_EQ(Reader()->Sites()[0].cycles[2], 320'000u);
 }
 
@@ -107,41 +108,69 @@ TEST_F(Stats, EveryRecordIsReadOnce) {
   auto reader = Reader();
   auto cursor = reader->End();
   for (uint64_t i = 0; i < 1000; ++i) Trace(i % kVcpus, i);
-  uint64_t dropped = 0;
   size_t read = 0;
   while (true) {
-    auto events = reader->ReadTrace(&cursor, 64, &dropped);
+    auto events = reader->ReadTrace(&cursor, 64);
     if (events.empty()) break;
     for (const TraceEvent& event : events) EXPECT_EQ(event.number % kVcpus, event.vcpu);
     read += events.size();
   }
   EXPECT_EQ(read, 1000u);
-  EXPECT_EQ(dropped, 0u);
+  EXPECT_EQ(reader->Dropped(cursor), 0u);
 }
 
 TEST_F(Stats, RecordsThatWereOverwrittenAreCounted) {
   auto reader = Reader();
   auto cursor = reader->End();
   for (uint64_t i = 0; i < kTraceCapacity + 10; ++i) Trace(0, i);
-  uint64_t dropped = 0;
-  auto events = reader->ReadTrace(&cursor, 2 * kTraceCapacity, &dropped);
-  EXPECT_EQ(dropped, 10u);
+  auto events = reader->ReadTrace(&cursor, 2 * kTraceCapacity);
+  EXPECT_EQ(reader->Dropped(cursor), 10u);
   ASSERT_EQ(events.size(), kTraceCapacity);
   EXPECT_EQ(events.front().number, 10u);
   EXPECT_EQ(events.back().number, kTraceCapacity + 9);
 }
 
-TEST_F(Stats, CallsThatWereSkippedAreDropped) {
-  file_->ring(1).skipped = 5;
+TEST_F(Stats, CallsThatWereNotRecordedAreDropped) {
+  AddSite(0, 0x1000);
+  file_->counters(1, 0).calls[2][3] = 5;
   auto reader = Reader();
   auto cursor = reader->End();
-  file_->ring(1).skipped = 12;
+  file_->counters(1, 0).calls[2][3] = 12;
   Trace(1, 1);
-  uint64_t dropped = 0;
-  EXPECT_EQ(reader->ReadTrace(&cursor, 10, &dropped).size(), 1u);
-  EXPECT_EQ(dropped, 7u);
-  EXPECT_EQ(reader->ReadTrace(&cursor, 10, &dropped).size(), 0u);
-  EXPECT_EQ(dropped, 7u);
+  EXPECT_EQ(reader->Dropped(cursor), 7u) << "what is recorded can still be read";
+  EXPECT_EQ(reader->ReadTrace(&cursor, 10).size(), 1u);
+  EXPECT_EQ(reader->Dropped(cursor), 7u);
+}
+
+TEST_F(Stats, AResetOfCountersDropsNothing) {
+  AddSite(0, 0x1000);
+  file_->counters(0, 0).calls[1][0] = 100;
+  auto reader = Reader();
+  auto cursor = reader->End();
+  file_->counters(0, 0).calls[1][0] = 3;
+  file_->log(0).forgotten = 100;
+  EXPECT_EQ(reader->Dropped(cursor), 3u);
+}
+
+TEST_F(Stats, TheNewestCallsOnRecordAreThoseOfBothRingsInOrder) {
+  for (uint64_t time : {1, 4, 5}) Trace(0, time);
+  for (uint64_t time : {2, 3, 6})
+    engine::AppendRecord(file_->log(1).kept, file_->log(1).recent, NoteOf(time));
+  auto numbers = [&](size_t limit) {
+    std::vector<uint64_t> numbers;
+    for (const TraceEvent& event : Reader()->OnRecord(limit)) numbers.push_back(event.number);
+    return numbers;
+  };
+  EXPECT_THAT(numbers(100), ::testing::ElementsAre(1, 2, 3, 4, 5, 6));
+  EXPECT_THAT(numbers(2), ::testing::ElementsAre(5, 6));
+}
+
+TEST_F(Stats, OfTheSmallerRingTheNewestAreThere) {
+  for (uint64_t i = 0; i < kRecentCapacity + 3; ++i)
+    engine::AppendRecord(file_->log(0).kept, file_->log(0).recent, NoteOf(i));
+  auto events = Reader()->OnRecord(1000);
+  ASSERT_EQ(events.size(), kRecentCapacity);
+  EXPECT_EQ(events.front().number, 3u);
 }
 
 TEST_F(Stats, ARecordThatIsBeingWrittenIsDroppedNotShown) {
@@ -150,11 +179,10 @@ TEST_F(Stats, ARecordThatIsBeingWrittenIsDroppedNotShown) {
   Trace(0, 1);
   Trace(0, 2);
   file_->ring(0).records[0].sequence = 0;
-  uint64_t dropped = 0;
-  auto events = reader->ReadTrace(&cursor, 10, &dropped);
+  auto events = reader->ReadTrace(&cursor, 10);
   ASSERT_EQ(events.size(), 1u);
   EXPECT_EQ(events[0].number, 2u);
-  EXPECT_EQ(dropped, 1u);
+  EXPECT_EQ(reader->Dropped(cursor), 1u);
 }
 
 TEST_F(Stats, AWriterAndAReaderAtOnceLoseNothingUncounted) {
@@ -164,9 +192,10 @@ TEST_F(Stats, AWriterAndAReaderAtOnceLoseNothingUncounted) {
   std::thread writer([&] {
     for (uint64_t i = 0; i < kCalls; ++i) Trace(0, i);
   });
-  uint64_t dropped = 0, read = 0, next = 0;
+  AddSite(0, 0x1000);
+  uint64_t read = 0, next = 0;
   auto take = [&] {
-    auto events = reader->ReadTrace(&cursor, 1000, &dropped);
+    auto events = reader->ReadTrace(&cursor, 1000);
     for (const TraceEvent& event : events) {
       EXPECT_GE(event.number, next);
       next = event.number + 1;
@@ -174,10 +203,48 @@ TEST_F(Stats, AWriterAndAReaderAtOnceLoseNothingUncounted) {
     read += events.size();
     return !events.empty();
   };
-  while (read + dropped < kCalls) take();
+  while (read + reader->Dropped(cursor) < kCalls) take();
   writer.join();
   EXPECT_FALSE(take());
-  EXPECT_EQ(read + dropped, kCalls);
+  EXPECT_EQ(read + reader->Dropped(cursor), kCalls);
+}
+
+// ---- Transitions ----
+
+TEST_F(Stats, TransitionsThatMadeRoomAreCounted) {
+  constexpr uint64_t kEver = kTransitionCapacity + 3;
+  for (uint64_t i = 0; i < kEver; ++i) {
+    auto place = static_cast<uint32_t>(i % kTransitionCapacity);
+    ASSERT_TRUE(file_->ReserveTransition(place).ok());
+    file_->transition(place).site = static_cast<uint32_t>(i);
+    file_->transition(place).sequence = i + 1;
+  }
+  file_->header().transitions = kEver;
+  auto reader = Reader();
+  uint64_t lost = 0;
+  auto first = reader->Transitions(0, 2, &lost);
+  EXPECT_EQ(lost, 3u);
+  ASSERT_EQ(first.size(), 2u);
+  EXPECT_EQ(first[0].sequence, 4u);
+  EXPECT_EQ(first[1].site, 4u);
+  EXPECT_EQ(reader->Transitions(kEver - 1, 10, &lost).size(), 1u);
+  EXPECT_EQ(reader->Transitions(kEver, 10, &lost).size(), 0u);
+}
+
+TEST_F(Stats, SumsAreThoseOfTheSites) {
+  AddSite(0, 0x1000);
+  AddSite(1, 0x2000);
+  file_->counters(0, 0).calls[0][0] = 1;
+  file_->counters(1, 1).calls[2][7] = 6400;
+  file_->counters(1, 1).timed[2] = 100;
+  file_->counters(1, 1).cycles[2] = 5000;
+  std::vector<SiteActivity> activity;
+  SiteSums sums = Reader()->Survey(&activity);
+  EXPECT_EQ(sums.sites, 2u);
+  EXPECT_EQ(sums.by_state[static_cast<size_t>(SiteState::kPatched)], 2u);
+  EXPECT_EQ(sums.calls, (std::array<uint64_t, kPathCount>{1, 0, 6400}));
+  EXPECT_EQ(sums.cycles[2], 320'000u);
+  EXPECT_THAT(activity, ::testing::ElementsAre(SiteActivity{2, 1}, SiteActivity{2, 6400}));
 }
 
 // ---- Damage ----
@@ -198,10 +265,12 @@ TEST_F(Stats, AHeaderThatDoesNotFitIsRefused) {
       {"vCPUs", [](StatsHeader& h) { h.vcpus = 0xffffffff; }},
       {"offsets", [](StatsHeader& h) { h.vcpus = 250; }},
       {"offsets", [](StatsHeader& h) { h.max_sites *= 2; }},
-      {"offsets", [](StatsHeader& h) { h.trace_capacity = 0; }},
+      {"offsets", [](StatsHeader& h) { h.transition_capacity = 0; }},
       {"offsets", [](StatsHeader& h) { h.sites_offset = ~uint64_t{0}; }},
+      {"offsets", [](StatsHeader& h) { h.transitions_offset = 0; }},
       {"offsets", [](StatsHeader& h) { h.counters_offset -= 8; }},
-      {"offsets", [](StatsHeader& h) { h.traces_offset += 4096; }},
+      {"offsets", [](StatsHeader& h) { h.logs_offset += 4096; }},
+      {"offsets", [](StatsHeader& h) { h.rings_offset += 4096; }},
   };
   StatsHeader& header = file_->header();
   alignas(StatsHeader) std::byte good[sizeof(StatsHeader)];
@@ -252,8 +321,7 @@ TEST_F(Stats, AFileThatIsCutWhileItIsOpenReadsAsEmpty) {
   std::filesystem::resize_file(path_, 4096);
   EXPECT_EQ(reader->Sites().size(), 0u);
   std::filesystem::resize_file(path_, 0);
-  uint64_t dropped = 0;
-  EXPECT_EQ(reader->ReadTrace(&cursor, 10, &dropped).size(), 0u);
+  EXPECT_EQ(reader->ReadTrace(&cursor, 10).size(), 0u);
   EXPECT_EQ(reader->Sites().size(), 0u);
 }
 
@@ -268,11 +336,15 @@ TEST_F(Stats, NonsenseInRecordsStaysWithinItsBounds) {
     EXPECT_LE(site.state, SiteState::kAmbiguous);
     EXPECT_LE(site.cpl, 3);
   }
-  file_->ring(0).head = ~uint64_t{0};
-  StatsReader::Cursor cursor{{5, 7, 9}, {}};
-  uint64_t dropped = 0;
-  EXPECT_EQ(reader->ReadTrace(&cursor, 100'000, &dropped).size(), 0u);
-  EXPECT_EQ(dropped, ~uint64_t{0} - 5);
+  file_->log(0).traced = ~uint64_t{0};
+  StatsReader::Cursor cursor{{5, 7, 9}};
+  EXPECT_EQ(reader->ReadTrace(&cursor, 100'000).size(), 0u);
+  EXPECT_EQ(cursor.overwritten, ~uint64_t{0} - 5);
+  file_->header().transitions = ~uint64_t{0};
+  file_->header().transition_room = ~0u;
+  uint64_t lost = 0;
+  EXPECT_EQ(reader->Transitions(0, 10, &lost).size(), 0u);
+  EXPECT_EQ(lost, ~uint64_t{0} - kTransitionCapacity);
 }
 
 TEST_F(Stats, ARecordThatIsAlwaysBeingWrittenIsLeftOut) {

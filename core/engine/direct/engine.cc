@@ -64,7 +64,7 @@ class DirectEngine final : public Engine {
     return code_->Rewrite(site, entry);
   }
   void SettleSite(const SiteSpec& site, bool settled) override { code_->Settle(site, settled); }
-  void DivertCalls(bool on) override {
+  void TraceCalls(bool on) override {
     shared_.divert = on;
     for (DirectVcpu* vcpu : vcpus_) vcpu->Divert(on);
   }

@@ -56,7 +56,7 @@ class DirectVcpu final : public Vcpu {
   // Nobody counts them: the real CPU's counters are not to be had.
   uint64_t instructions_retired() const override { return 0; }
 
-  // Every call is to come to the host, or not (Engine::DivertCalls). Any thread.
+  // Every call is to come to the host, or not (Engine::TraceCalls). Any thread.
   void Divert(bool on);
   // Ends the process, if there is one; not in Run.
   void Release();

@@ -47,7 +47,7 @@ class SoftEngine final : public Engine {
 
   // Calls are served by the host in any case.
   void SettleSite(const SiteSpec&, bool) override {}
-  void DivertCalls(bool) override {}
+  void TraceCalls(bool) override {}
 
   void SetShadowed(uint64_t gpa, bool shadowed) override {
     RamPage page = pages_.Find(gpa);
