@@ -189,6 +189,18 @@ absl::StatusOr<SiteView> StatsReader::Site(uint32_t index) const {
   return view;
 }
 
+std::vector<SiteKey> StatsReader::Keys() const {
+  std::vector<SiteKey> keys;
+  uint32_t count = site_count();
+  keys.reserve(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    const SiteRecord& record = At<SiteRecord>(sites_offset_)[i];
+    SiteState state = Bounded(record.state, kLastState);
+    if (state != SiteState::kNone) keys.push_back({record.gpa, i, state});
+  }
+  return keys;
+}
+
 SiteSums StatsReader::Survey(std::vector<SiteActivity>* activity) const {
   SiteSums sums;
   uint32_t count = site_count();

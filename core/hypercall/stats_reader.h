@@ -44,6 +44,13 @@ struct SiteActivity {
   bool operator==(const SiteActivity&) const = default;
 };
 
+// What sites are told apart by.
+struct SiteKey {
+  uint64_t gpa;
+  uint32_t index;
+  SiteState state;
+};
+
 // Sums over all sites.
 struct SiteSums {
   uint64_t sites = 0;
@@ -71,6 +78,8 @@ class StatsReader {
   absl::StatusOr<SiteView> Record(uint32_t index) const;
   // Sites have indices below this.
   uint32_t site_count() const;
+  // All sites, in the order of their indices.
+  std::vector<SiteKey> Keys() const;
   // One look over all counters. activity, where it is not null, becomes that of each site.
   SiteSums Survey(std::vector<SiteActivity>* activity) const;
   // At most limit transitions behind that one, oldest first. *lost becomes the number of those that

@@ -39,6 +39,10 @@ void Set(const x86::DescriptorTable& from, v1::Registers::Table* to) {
 
 std::string Hex(uint64_t value) { return absl::StrCat("0x", absl::Hex(value)); }
 
+std::string SiteName(const std::string& vm, uint64_t gpa) {
+  return absl::StrCat("vms/", vm, "/sites/", Hex(gpa));
+}
+
 google::protobuf::Duration DurationOf(uint64_t nanoseconds) {
   google::protobuf::Duration duration;
   duration.set_seconds(static_cast<int64_t>(nanoseconds / kBillion));
@@ -84,7 +88,7 @@ std::optional<hypercall::Policy> FromProto(const v1::Policy& policy) {
 
 v1::Site ToProto(const std::string& vm, const hypercall::SiteView& site) {
   v1::Site out;
-  out.set_name(absl::StrCat("vms/", vm, "/sites/", Hex(site.gpa)));
+  out.set_name(SiteName(vm, site.gpa));
   out.set_gva(site.gva);
   out.set_gpa(site.gpa);
   out.set_symbol(site.symbol);
@@ -120,13 +124,43 @@ v1::Site ToProto(const std::string& vm, const hypercall::SiteView& site) {
   return out;
 }
 
+v1::SiteTotals ToProto(const hypercall::SiteSums& sums) {
+  v1::SiteTotals out;
+  auto [traps, interrupt, linked] = sums.calls;
+  out.set_sites(sums.sites);
+  out.set_traps(traps);
+  out.set_interrupt_calls(interrupt);
+  out.set_linked_calls(linked);
+  out.set_fast_calls(interrupt + linked);
+  for (uint64_t cycles : sums.cycles) out.set_cycles(out.cycles() + cycles);
+  out.set_patches(sums.patches);
+  out.set_reverts(sums.reverts);
+  return out;
+}
+
+v1::SiteTransition ToProto(const std::string& vm, const hypercall::SiteTransition& transition,
+                           const hypercall::SiteView& site, uint64_t start_realtime_ns) {
+  v1::SiteTransition out;
+  out.set_sequence(transition.sequence);
+  out.set_site(SiteName(vm, site.gpa));
+  *out.mutable_time() = TimestampOf(start_realtime_ns + transition.time_ns);
+  *out.mutable_guest_time() = DurationOf(transition.time_ns);
+  if (transition.vcpu != hypercall::kNoVcpu) out.set_vcpu(transition.vcpu);
+  out.set_from(static_cast<v1::Site::State>(transition.from));
+  out.set_to(static_cast<v1::Site::State>(transition.to));
+  out.set_reason(std::string(hypercall::ReasonName(transition.reason)));
+  *out.mutable_policy() = ToProto(transition.policy);
+  out.set_symbol(site.symbol);
+  return out;
+}
+
 v1::TraceRecord ToProto(const std::string& vm, const hypercall::TraceEvent& event, uint64_t gpa,
                         uint64_t start_realtime_ns) {
   v1::TraceRecord out;
   *out.mutable_time() = TimestampOf(start_realtime_ns + event.time_ns);
   *out.mutable_guest_time() = DurationOf(event.time_ns);
   out.set_vcpu(event.vcpu);
-  out.set_site(absl::StrCat("vms/", vm, "/sites/", Hex(gpa)));
+  out.set_site(SiteName(vm, gpa));
   out.set_gva(event.gva);
   out.set_number(event.number);
   out.set_number_name(hypercall::HypercallName(event.number));

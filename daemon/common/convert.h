@@ -26,6 +26,9 @@ v1::Policy ToProto(const hypercall::Policy& policy);
 std::optional<hypercall::Policy> FromProto(const v1::Policy& policy);
 // vm is the VM's id.
 v1::Site ToProto(const std::string& vm, const hypercall::SiteView& site);
+v1::SiteTotals ToProto(const hypercall::SiteSums& sums);
+v1::SiteTransition ToProto(const std::string& vm, const hypercall::SiteTransition& transition,
+                           const hypercall::SiteView& site, uint64_t start_realtime_ns);
 v1::TraceRecord ToProto(const std::string& vm, const hypercall::TraceEvent& event, uint64_t gpa,
                         uint64_t start_realtime_ns);
 v1::Registers ToProto(const x86::Registers& registers);
@@ -39,5 +42,7 @@ google::protobuf::Timestamp Now();
 
 // "0x1f80".
 std::string Hex(uint64_t value);
+// vms/{vm}/sites/{gpa}.
+std::string SiteName(const std::string& vm, uint64_t gpa);
 
 }  // namespace trapline::daemon

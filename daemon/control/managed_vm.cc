@@ -4,11 +4,13 @@
 #include "daemon/control/managed_vm.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/blocking_counter.h"
+#include "absl/synchronization/notification.h"
 #include "daemon/common/convert.h"
 #include "daemon/common/errors.h"
 #include "daemon/common/logging.h"
@@ -16,7 +18,7 @@
 namespace trapline::daemon {
 namespace {
 
-constexpr auto kStatusTimeout = std::chrono::seconds(2);
+constexpr auto kStatusTimeout = std::chrono::seconds(2), kSymbolsTimeout = std::chrono::seconds(10);
 
 std::string StateWord(v1::Vm::State state) { return v1::Vm::State_Name(state); }
 
@@ -116,7 +118,7 @@ grpc::Status ManagedVm::EnsureWorker() {
     vm_.set_engine_reason(response.engine_reason());
   }
   watcher_ = std::thread([this, worker] { Watch(worker); });
-  return grpc::Status::OK;
+  return TraceAgain();
 }
 
 grpc::Status ManagedVm::Make() {
@@ -317,13 +319,37 @@ bool ManagedVm::AwaitState(uint32_t states, absl::Duration timeout) {
   return mutex_.AwaitWithTimeout(absl::Condition(&reached), timeout);
 }
 
+absl::StatusOr<std::shared_ptr<const hypercall::StatsReader>> ManagedVm::Stats() {
+  struct stat file {};
+  bool there = stat(stats_path().c_str(), &file) == 0;
+  absl::MutexLock lock(&stats_mutex_);
+  std::pair<uint64_t, uint64_t> identity{file.st_dev, file.st_ino};
+  if (there && stats_ && identity == stats_file_) return stats_;
+  auto opened = hypercall::StatsReader::Open(stats_path());
+  if (!opened.ok()) return opened.status();
+  stats_ = *std::move(opened);
+  stats_file_ = identity;
+  return stats_;
+}
+
 void ManagedVm::Symbolize() {
-  std::shared_ptr<WorkerProcess> worker;
-  if (!Worker(&worker).ok()) return;
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
-  google::protobuf::Empty nothing;
-  worker->stub().Symbolize(&context, {}, &nothing);
+  absl::Notification done;
+  SymbolizeThen([&] { done.Notify(); });
+  done.WaitForNotification();
+}
+
+void ManagedVm::SymbolizeThen(std::function<void()> done) {
+  struct Question {
+    std::shared_ptr<WorkerProcess> worker;
+    grpc::ClientContext context;
+    google::protobuf::Empty nothing, answer;
+  };
+  auto question = std::make_shared<Question>();
+  if (!Worker(&question->worker).ok()) return done();
+  question->context.set_deadline(std::chrono::system_clock::now() + kSymbolsTimeout);
+  question->worker->stub().async()->Symbolize(
+      &question->context, &question->nothing, &question->answer,
+      [question, done = std::move(done)](const grpc::Status&) { done(); });
 }
 
 grpc::Status ManagedVm::SetTracing(bool on) {
@@ -338,6 +364,12 @@ grpc::Status ManagedVm::SetTracing(bool on) {
   request.set_on(on);
   google::protobuf::Empty response;
   return FromWorker(worker->stub().SetTracing(&context, request, &response), id_);
+}
+
+// A new worker knows nothing of those who followed the one before.
+grpc::Status ManagedVm::TraceAgain() {
+  absl::MutexLock lock(&tracing_mutex_);
+  return tracers_ > 0 ? SetTracing(true) : grpc::Status::OK;
 }
 
 grpc::Status ManagedVm::AddTracer() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -10,10 +11,13 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "core/hypercall/stats_reader.h"
 #include "daemon/control/console_log.h"
 #include "daemon/control/event_hub.h"
 #include "daemon/control/host_probe.h"
+#include "daemon/control/site_tracker.h"
 #include "daemon/control/worker_process.h"
 #include "grpcpp/support/status.h"
 #include "trapline/v1/vms.pb.h"
@@ -48,9 +52,16 @@ class ManagedVm {
   std::string id() const { return id_; }
   ConsoleLog& console() { return console_; }
   std::string stats_path() const { return StatsPath(options_.directory); }
+  // The stats file as it is now; another one than before where a worker made it anew. NOT_FOUND,
+  // DATA_LOSS as StatsReader::Open has them.
+  absl::StatusOr<std::shared_ptr<const hypercall::StatsReader>> Stats();
   // Symbols are looked up when somebody looks: has the worker put those of new sites into the stats
   // file. Without a worker there are those of the last time.
   void Symbolize();
+  // The same without waiting: done is called, on some thread, once they are there or not to be had.
+  void SymbolizeThen(std::function<void()> done);
+  // What changed of the sites, for all who watch them.
+  SiteTracker& tracker() { return tracker_; }
   // Waits up to timeout for a state for which the bit (1 << state) of states is set.
   bool AwaitState(uint32_t states, absl::Duration timeout);
   // Counts those who want hypercalls traced: tracing is on while there are any. An error, such as
@@ -65,6 +76,7 @@ class ManagedVm {
                 int exit_status);
   void JoinWatcher();
   grpc::Status SetTracing(bool on);
+  grpc::Status TraceAgain();
 
   const std::string id_;
   const WorkerOptions options_;
@@ -79,6 +91,11 @@ class ManagedVm {
   std::shared_ptr<WorkerProcess> worker_ ABSL_GUARDED_BY(mutex_);
   uint64_t revision_ ABSL_GUARDED_BY(mutex_) = 1;
   std::thread watcher_;
+
+  absl::Mutex stats_mutex_;
+  std::shared_ptr<const hypercall::StatsReader> stats_ ABSL_GUARDED_BY(stats_mutex_);
+  std::pair<uint64_t, uint64_t> stats_file_ ABSL_GUARDED_BY(stats_mutex_);  // device, inode
+  SiteTracker tracker_{[this] { return Stats(); }};
 
   // Held while the worker is told, so that what it is told last is true; taken before mutex_.
   absl::Mutex tracing_mutex_;

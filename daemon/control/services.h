@@ -3,6 +3,7 @@
 #pragma once
 
 #include "daemon/control/registry.h"
+#include "daemon/control/stream_pump.h"
 #include "trapline/v1/host.grpc.pb.h"
 #include "trapline/v1/sites.grpc.pb.h"
 #include "trapline/v1/traces.grpc.pb.h"
@@ -11,7 +12,7 @@
 namespace trapline::daemon {
 
 // The console is a callback method: its two directions end independently of each other, which a
-// handler on one thread cannot.
+// handler on one thread cannot. Watches of sites and traces are too, as one thread serves them all.
 class VmsService final : public v1::Vms::WithCallbackMethod_Console<v1::Vms::Service> {
  public:
   explicit VmsService(Registry& registry) : registry_(registry) {}
@@ -45,16 +46,18 @@ class VmsService final : public v1::Vms::WithCallbackMethod_Console<v1::Vms::Ser
   Registry& registry_;
 };
 
-class SitesService final : public v1::Sites::Service {
+class SitesService final : public v1::Sites::WithCallbackMethod_WatchSites<v1::Sites::Service> {
  public:
   explicit SitesService(Registry& registry) : registry_(registry) {}
   grpc::Status ListSites(grpc::ServerContext*, const v1::ListSitesRequest*,
                          v1::ListSitesResponse*) override;
   grpc::Status GetSite(grpc::ServerContext*, const v1::GetSiteRequest*, v1::Site*) override;
-  grpc::Status WatchSites(grpc::ServerContext*, const v1::WatchSitesRequest*,
-                          grpc::ServerWriter<v1::WatchSitesResponse>*) override;
+  grpc::ServerWriteReactor<v1::WatchSitesResponse>* WatchSites(
+      grpc::CallbackServerContext*, const v1::WatchSitesRequest*) override;
   grpc::Status GetSiteTotals(grpc::ServerContext*, const v1::GetSiteTotalsRequest*,
                              v1::SiteTotals*) override;
+  grpc::Status ListSiteTransitions(grpc::ServerContext*, const v1::ListSiteTransitionsRequest*,
+                                   v1::ListSiteTransitionsResponse*) override;
   grpc::Status GetPolicy(grpc::ServerContext*, const v1::GetPolicyRequest*, v1::Policy*) override;
   grpc::Status SetPolicy(grpc::ServerContext*, const v1::SetPolicyRequest*, v1::Policy*) override;
   grpc::Status RevertSite(grpc::ServerContext*, const v1::RevertSiteRequest*, v1::Site*) override;
@@ -63,16 +66,19 @@ class SitesService final : public v1::Sites::Service {
 
  private:
   Registry& registry_;
+  const std::shared_ptr<StreamPump> pump_ = std::make_shared<StreamPump>();
 };
 
-class TracesService final : public v1::Traces::Service {
+class TracesService final
+    : public v1::Traces::WithCallbackMethod_StreamHypercalls<v1::Traces::Service> {
  public:
   explicit TracesService(Registry& registry) : registry_(registry) {}
-  grpc::Status StreamHypercalls(grpc::ServerContext*, const v1::StreamHypercallsRequest*,
-                                grpc::ServerWriter<v1::StreamHypercallsResponse>*) override;
+  grpc::ServerWriteReactor<v1::StreamHypercallsResponse>* StreamHypercalls(
+      grpc::CallbackServerContext*, const v1::StreamHypercallsRequest*) override;
 
  private:
   Registry& registry_;
+  const std::shared_ptr<StreamPump> pump_ = std::make_shared<StreamPump>();
 };
 
 class HostService final : public v1::Host::Service {

@@ -10,12 +10,10 @@
 #include "daemon/common/convert.h"
 #include "daemon/common/errors.h"
 #include "daemon/control/services.h"
+#include "daemon/control/site_filter.h"
 
 namespace trapline::daemon {
 namespace {
-
-constexpr absl::Duration kMinInterval = absl::Milliseconds(100),
-                         kDefaultInterval = absl::Seconds(1);
 
 // What a name means: vms/{vm}/sites/{gpa}, or vms/{vm} alone where that is allowed.
 struct Target {
@@ -46,12 +44,17 @@ grpc::Status FindTarget(Registry& registry, const std::string& name, Names names
   return target->vm->Worker(worker);
 }
 
-grpc::Status OpenStats(ManagedVm& vm, std::unique_ptr<hypercall::StatsReader>* reader) {
-  vm.Symbolize();
-  auto opened = hypercall::StatsReader::Open(vm.stats_path());
+using Stats = std::shared_ptr<const hypercall::StatsReader>;
+grpc::Status OpenStats(ManagedVm& vm, Stats* stats) {
+  auto opened = vm.Stats();
   if (!opened.ok()) return FromCore(opened.status());
-  *reader = *std::move(opened);
+  *stats = *std::move(opened);
   return grpc::Status::OK;
+}
+// The same with symbols of new sites.
+grpc::Status OpenNamed(ManagedVm& vm, Stats* stats) {
+  vm.Symbolize();
+  return OpenStats(vm, stats);
 }
 
 grpc::Status NoSite(const std::string& vm, uint64_t gpa) {
@@ -59,76 +62,66 @@ grpc::Status NoSite(const std::string& vm, uint64_t gpa) {
                {{"vm", vm}, {"gpa", Hex(gpa)}});
 }
 
+std::optional<uint32_t> IndexOf(const hypercall::StatsReader& stats, uint64_t gpa) {
+  for (const hypercall::SiteKey& key : stats.Keys()) {
+    if (key.gpa == gpa) return key.index;
+  }
+  return std::nullopt;
+}
+
 grpc::Status FindSite(ManagedVm& vm, uint64_t gpa, v1::Site* response) {
-  std::unique_ptr<hypercall::StatsReader> reader;
-  if (auto status = OpenStats(vm, &reader); !status.ok()) return status;
-  for (const hypercall::SiteView& site : reader->Sites()) {
-    if (site.gpa != gpa) continue;
-    *response = ToProto(vm.id(), site);
-    return grpc::Status::OK;
-  }
-  return NoSite("vms/" + vm.id(), gpa);
-}
-
-v1::SiteTotals TotalsOf(const std::vector<hypercall::SiteView>& sites) {
-  v1::SiteTotals totals;
-  totals.set_sites(sites.size());
-  for (const hypercall::SiteView& site : sites) {
-    totals.set_traps(totals.traps() + site.traps());
-    totals.set_fast_calls(totals.fast_calls() + site.fast_calls());
-    for (uint64_t cycles : site.cycles) totals.set_cycles(totals.cycles() + cycles);
-  }
-  return totals;
-}
-
-grpc::Status ParseFilter(const std::string& filter,
-                         std::vector<std::pair<std::string, std::string>>* terms) {
-  if (filter.empty()) return grpc::Status::OK;
-  for (absl::string_view term : absl::StrSplit(filter, " AND ")) {
-    v1::Site::State state;
-    std::string text(term);
-    if (text.rfind("state=", 0) == 0 && v1::Site::State_Parse(text.substr(6), &state)) {
-      terms->emplace_back("state", text.substr(6));
-    } else if (text.rfind("symbol:", 0) == 0) {
-      terms->emplace_back("symbol", text.substr(7));
-    } else {
-      return InvalidField("filter",
-                          absl::StrCat("cannot understand \"", text,
-                                       "\"; state=STATE and symbol:TEXT can be joined by AND"));
-    }
-  }
+  Stats stats;
+  if (auto status = OpenNamed(vm, &stats); !status.ok()) return status;
+  auto index = IndexOf(*stats, gpa);
+  auto site = index ? stats->Site(*index) : absl::NotFoundError("");
+  if (!site.ok()) return NoSite("vms/" + vm.id(), gpa);
+  *response = ToProto(vm.id(), *site);
   return grpc::Status::OK;
 }
-bool Matches(const v1::Site& site, const std::vector<std::pair<std::string, std::string>>& terms) {
-  return std::all_of(terms.begin(), terms.end(), [&](const auto& term) {
-    if (term.first == "state") return v1::Site::State_Name(site.state()) == term.second;
-    return site.symbol().find(term.second) != std::string::npos;
-  });
+
+// ---- Pages: a token is where the next one begins ----
+
+grpc::Status PageSize(int32_t wanted, size_t* size) {
+  constexpr int32_t kDefault = 50, kMost = 1000;
+  if (wanted < 0) return InvalidField("page_size", "must not be negative");
+  *size = static_cast<size_t>(wanted == 0 ? kDefault : std::min(wanted, kMost));
+  return grpc::Status::OK;
+}
+grpc::Status PageStart(const std::string& token, uint64_t* start) {
+  if (token.empty() || absl::SimpleHexAtoi(token, start)) return grpc::Status::OK;
+  return InvalidField("page_token", "is not one of this method's");
 }
 
 }  // namespace
 
+// In the order of their addresses. Of those that are not on the page little is read.
 grpc::Status SitesService::ListSites(grpc::ServerContext*, const v1::ListSitesRequest* request,
                                      v1::ListSitesResponse* response) {
   std::shared_ptr<ManagedVm> vm;
-  std::vector<std::pair<std::string, std::string>> terms;
-  std::unique_ptr<hypercall::StatsReader> reader;
+  SiteFilter filter;
+  Stats stats;
+  size_t size = 0;
+  uint64_t start = 0;
   if (auto status = registry_.Find(request->parent(), "parent", &vm); !status.ok()) return status;
-  if (auto status = ParseFilter(request->filter(), &terms); !status.ok()) return status;
-  if (auto status = OpenStats(*vm, &reader); !status.ok()) return status;
-  std::vector<v1::Site> found;
-  for (const hypercall::SiteView& view : reader->Sites()) {
-    v1::Site site = ToProto(vm->id(), view);
-    if (Matches(site, terms)) found.push_back(std::move(site));
+  if (auto status = SiteFilter::Parse(request->filter(), &filter); !status.ok()) return status;
+  if (auto status = PageSize(request->page_size(), &size); !status.ok()) return status;
+  if (auto status = PageStart(request->page_token(), &start); !status.ok()) return status;
+  if (auto status = OpenNamed(*vm, &stats); !status.ok()) return status;
+  std::vector<hypercall::SiteKey> keys = stats->Keys();
+  std::erase_if(keys, [&](const hypercall::SiteKey& key) {
+    return key.gpa < start || !filter.MayMatch(key.state);
+  });
+  std::sort(keys.begin(), keys.end(), [](const auto& a, const auto& b) { return a.gpa < b.gpa; });
+  for (const hypercall::SiteKey& key : keys) {
+    auto record = stats->Record(key.index);
+    if (!record.ok() || !filter.Matches(*record)) continue;
+    if (static_cast<size_t>(response->sites_size()) == size) {
+      response->set_next_page_token(absl::StrCat(absl::Hex(key.gpa)));
+      break;
+    }
+    auto site = stats->Site(key.index);
+    if (site.ok()) *response->add_sites() = ToProto(vm->id(), *site);
   }
-  std::sort(found.begin(), found.end(),
-            [](const v1::Site& a, const v1::Site& b) { return a.gpa() < b.gpa(); });
-  Page page;
-  if (auto status = Paginate(request->page_size(), request->page_token(), found.size(), &page);
-      !status.ok())
-    return status;
-  for (size_t i = page.start; i < page.end; ++i) *response->add_sites() = std::move(found[i]);
-  response->set_next_page_token(page.next_token);
   return grpc::Status::OK;
 }
 
@@ -140,52 +133,53 @@ grpc::Status SitesService::GetSite(grpc::ServerContext*, const v1::GetSiteReques
   return FindSite(*target.vm, *target.gpa, response);
 }
 
-grpc::Status SitesService::WatchSites(grpc::ServerContext* context,
-                                      const v1::WatchSitesRequest* request,
-                                      grpc::ServerWriter<v1::WatchSitesResponse>* writer) {
-  std::shared_ptr<ManagedVm> vm;
-  if (auto status = registry_.Find(request->parent(), "parent", &vm); !status.ok()) return status;
-  absl::Duration interval = kDefaultInterval;
-  if (request->has_interval()) {
-    interval = absl::Seconds(request->interval().seconds()) +
-               absl::Nanoseconds(request->interval().nanos());
-    if (interval < kMinInterval) return InvalidField("interval", "must be at least 100 ms");
-  }
-  writer->SendInitialMetadata();
-  std::map<uint64_t, std::string> sent;
-  for (;;) {
-    std::unique_ptr<hypercall::StatsReader> reader;
-    if (auto status = OpenStats(*vm, &reader); !status.ok()) return status;
-    v1::WatchSitesResponse response;
-    auto sites = reader->Sites();
-    for (const hypercall::SiteView& view : sites) {
-      v1::Site site = ToProto(vm->id(), view);
-      std::string bytes = site.SerializeAsString();
-      std::string& known = sent[view.gpa];
-      if (known == bytes) continue;
-      known = std::move(bytes);
-      *response.add_sites() = std::move(site);
-    }
-    *response.mutable_totals() = TotalsOf(sites);
-    if (!writer->Write(response)) return grpc::Status::CANCELLED;
-    absl::Time until = absl::Now() + interval;
-    while (absl::Now() < until) {
-      if (context->IsCancelled()) return grpc::Status::CANCELLED;
-      if (registry_.shutting_down()) return ShuttingDown();
-      absl::SleepFor(std::min(kStreamPoll, until - absl::Now()));
-    }
-  }
-}
-
 grpc::Status SitesService::GetSiteTotals(grpc::ServerContext*,
                                          const v1::GetSiteTotalsRequest* request,
                                          v1::SiteTotals* response) {
   std::shared_ptr<ManagedVm> vm;
-  std::unique_ptr<hypercall::StatsReader> reader;
+  Stats stats;
   if (auto status = registry_.Find(request->parent(), "parent", &vm); !status.ok()) return status;
-  if (auto status = OpenStats(*vm, &reader); !status.ok()) return status;
-  *response = TotalsOf(reader->Sites());
+  if (auto status = OpenStats(*vm, &stats); !status.ok()) return status;
+  *response = ToProto(stats->Survey(nullptr));
   return grpc::Status::OK;
+}
+
+grpc::Status SitesService::ListSiteTransitions(grpc::ServerContext*,
+                                               const v1::ListSiteTransitionsRequest* request,
+                                               v1::ListSiteTransitionsResponse* response) {
+  constexpr size_t kAtOnce = 4096;
+  Target target;
+  Stats stats;
+  size_t size = 0;
+  uint64_t after = 0, lost = 0;
+  std::optional<uint32_t> only;
+  if (auto status = FindTarget(registry_, request->parent(), Names::kSitesAndVms, &target);
+      !status.ok())
+    return status;
+  if (auto status = PageSize(request->page_size(), &size); !status.ok()) return status;
+  if (auto status = PageStart(request->page_token(), &after); !status.ok()) return status;
+  if (auto status = OpenNamed(*target.vm, &stats); !status.ok()) return status;
+  if (target.gpa) {
+    only = IndexOf(*stats, *target.gpa);
+    if (!only) return NoSite(target.vm_name, *target.gpa);
+  }
+  for (;;) {
+    auto transitions = stats->Transitions(after, kAtOnce, &lost);
+    response->set_lost(lost);
+    if (transitions.empty()) return grpc::Status::OK;
+    for (const hypercall::SiteTransition& transition : transitions) {
+      auto site = stats->Record(transition.site);
+      if ((only && transition.site != *only) || !site.ok()) continue;
+      if (static_cast<size_t>(response->transitions_size()) == size) {
+        response->set_next_page_token(absl::StrCat(absl::Hex(after)));
+        return grpc::Status::OK;
+      }
+      *response->add_transitions() =
+          ToProto(target.vm->id(), transition, *site, stats->start_realtime_ns());
+      after = transition.sequence;
+    }
+    after = transitions.back().sequence;
+  }
 }
 
 grpc::Status SitesService::GetPolicy(grpc::ServerContext*, const v1::GetPolicyRequest* request,
@@ -266,9 +260,9 @@ grpc::Status SitesService::ResetSiteCounters(grpc::ServerContext*,
   if (status.error_code() == grpc::NOT_FOUND && target.gpa)
     return NoSite(target.vm_name, *target.gpa);
   if (!status.ok()) return FromWorker(status, target.vm->id());
-  std::unique_ptr<hypercall::StatsReader> reader;
-  if (auto opened = OpenStats(*target.vm, &reader); !opened.ok()) return opened;
-  *response = TotalsOf(reader->Sites());
+  Stats stats;
+  if (auto opened = OpenStats(*target.vm, &stats); !opened.ok()) return opened;
+  *response = ToProto(stats->Survey(nullptr));
   return grpc::Status::OK;
 }
 

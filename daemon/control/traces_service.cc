@@ -1,120 +1,217 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Traces service: reads the rings of the stats file, filters, and sends.
+// StreamHypercalls: reads the rings of the stats file, filters, and sends.
+//
+// What was read waits here while a write is under way, so that a ring that goes round in some
+// milliseconds loses nothing to a client that is slower for a while; what does not fit stays in the
+// rings until it is overwritten, and counts as dropped.
 #include <algorithm>
-#include <unordered_map>
+#include <atomic>
+#include <utility>
 
-#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "absl/time/time.h"
-#include "core/hypercall/stats_reader.h"
 #include "daemon/common/convert.h"
 #include "daemon/common/errors.h"
 #include "daemon/control/services.h"
+#include "daemon/control/trace_batch.h"
 
 namespace trapline::daemon {
 namespace {
 
-constexpr size_t kBatch = 512;
-// Between looks that did not fill a batch: many records in one message cost less than each in its
-// own.
+constexpr size_t kBatch = 4096, kMostWaiting = 1 << 16, kPerResponse = 1 << 14;
+constexpr uint32_t kMostOnRecord = 1 << 20;
+// Between looks: many records in one message cost less than each in its own.
 constexpr absl::Duration kIdle = absl::Milliseconds(5);
-constexpr uint32_t kOver = 1u << v1::Vm::STOPPED | 1u << v1::Vm::FAILED;
+// Between searches for symbols: of sites not met before, of those that had none. And how long calls
+// wait for the former.
+constexpr absl::Duration kBetweenNames = absl::Milliseconds(100),
+                         kBetweenSearches = absl::Seconds(1), kNamePatience = absl::Seconds(1);
+// Counting what was dropped takes time that grows with the sites: at most one part in so many.
+constexpr int64_t kCountingShare = 50;
 
-template <typename Field, typename T>
-bool Among(const Field& field, T value) {
-  return field.empty() || std::find(field.begin(), field.end(), value) != field.end();
-}
+bool Over(v1::Vm::State state) { return state == v1::Vm::STOPPED || state == v1::Vm::FAILED; }
 
-bool Matches(const v1::TraceFilter& filter, const v1::TraceRecord& record, uint64_t gpa) {
-  bool failed = record.result() < 0 && record.result() >= -4095;
-  return Among(filter.vcpus(), record.vcpu()) && Among(filter.numbers(), record.number()) &&
-         Among(filter.sites(), gpa) && Among(filter.cpls(), record.cpl()) &&
-         Among(filter.paths(), static_cast<int>(record.path())) &&
-         record.cycles() >= filter.min_cycles() && (!filter.failed() || failed);
-}
-
-// Addresses and symbols of the sites that a stream has met. A guest may have no symbols yet, so
-// those that are missing are looked up again from time to time.
-class KnownSites {
+class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> {
  public:
-  struct Site {
-    uint64_t gpa = 0;
-    std::string symbol;
-  };
+  HypercallStream(Registry& registry, std::shared_ptr<StreamPump> pump,
+                  const v1::StreamHypercallsRequest& request)
+      : PumpedStream(std::move(pump)),
+        registry_(registry),
+        request_(request),
+        sample_(std::max(request.sample(), 1u)) {}
+  ~HypercallStream() override {
+    if (tracing_) vm_->RemoveTracer();
+  }
 
-  KnownSites(ManagedVm& vm, const hypercall::StatsReader& reader) : vm_(vm), reader_(reader) {}
-
-  const Site& Get(uint32_t index) {
-    auto [site, added] = sites_.try_emplace(index);
-    if (added) Read(index, &site->second);
-    if (site->second.symbol.empty() && absl::Now() >= next_search_) Search();
-    return site->second;
+  grpc::Status Prepare() {
+    if (auto status = registry_.Find(request_.parent(), "parent", &vm_); !status.ok())
+      return status;
+    if (request_.last() > kMostOnRecord)
+      return InvalidField("last", absl::StrCat("must be at most ", kMostOnRecord));
+    v1::Vm::State state = vm_->state();
+    if (Over(state) && !request_.follow() && request_.last() == 0) {
+      std::string current = v1::Vm::State_Name(state);
+      return Error(
+          grpc::FAILED_PRECONDITION, "VM_WRONG_STATE",
+          absl::StrCat("VM ", vm_->id(), " is ", current,
+                       "; ask for the last calls on record, or follow it"),
+          {{"vm", vm_->id()}, {"current", current}, {"allowed", "CREATED,RUNNING,PAUSED"}});
+    }
+    auto stats = vm_->Stats();
+    if (!stats.ok()) return FromCore(stats.status());
+    stats_ = *std::move(stats);
+    // On before it is noted where the rings stand: what is made in between is nothing that this
+    // client was too slow for.
+    if (auto status = vm_->AddTracer(); !status.ok()) return status;
+    tracing_ = true;
+    cursor_ = stats_->End();
+    boots_ = stats_->boots();
+    vm_->Symbolize();
+    for (const hypercall::TraceEvent& event : stats_->OnRecord(request_.last())) Keep(event);
+    return grpc::Status::OK;
   }
 
  private:
-  static constexpr absl::Duration kBetweenSearches = absl::Seconds(1);
-
-  void Read(uint32_t index, Site* site) {
-    auto view = reader_.Site(index);
-    if (view.ok()) *site = {view->gpa, view->symbol};
-  }
-  void Search() {
-    vm_.Symbolize();
-    next_search_ = absl::Now() + kBetweenSearches;
-    for (auto& [index, site] : sites_) {
-      if (site.symbol.empty()) Read(index, &site);
+  absl::Time Advance(absl::Time now) override {
+    if (registry_.shutting_down()) return End(ShuttingDown());
+    // What happened before the end is in the rings by the time that the state says so.
+    bool over = Over(vm_->state());
+    bool more = Collect();
+    if (!more && TakeUpAnew()) return now;
+    if (Held(now)) return now + kIdle;
+    bool ending = over && !more && !(request_.follow() && Exists());
+    CountDropped(now, ending);
+    if (!waiting_.empty() || start_due_ || dropped() != told_ || stats_->boots() != boots_) {
+      Fill();
+      Send();
+    } else if (ending) {
+      return Finished();
     }
+    return more ? now : now + kIdle;
   }
 
-  ManagedVm& vm_;
-  const hypercall::StatsReader& reader_;
-  absl::Time next_search_ = absl::InfinitePast();
-  std::unordered_map<uint32_t, Site> sites_;
+  absl::Time Busy(absl::Time now) override { return Collect() ? now : now + kIdle; }
+
+  // The last response has the counts, even if there was nothing before it.
+  absl::Time Finished() {
+    if (!std::exchange(final_, true)) {
+      Fill();
+      Send();
+      return absl::InfiniteFuture();
+    }
+    return End(grpc::Status::OK);
+  }
+
+  void Keep(const hypercall::TraceEvent& event) {
+    if (!Matches(request_.filter(), event, sites_.Get(*stats_, event.site).gpa)) return;
+    if (matched_++ % sample_ == 0) waiting_.push_back(event);
+  }
+
+  // Reads what the rings have; whether there may be more at once.
+  bool Collect() {
+    if (waiting_.size() >= kMostWaiting) return false;
+    std::vector<hypercall::TraceEvent> events = stats_->ReadTrace(&cursor_, kBatch);
+    if (stats_->vcpus() > 1) {
+      std::stable_sort(events.begin(), events.end(),
+                       [](const auto& a, const auto& b) { return a.time_ns < b.time_ns; });
+    }
+    for (const hypercall::TraceEvent& event : events) Keep(event);
+    return events.size() == kBatch;
+  }
+
+  // A new worker has made the stats file anew.
+  bool TakeUpAnew() {
+    if (!request_.follow() || !waiting_.empty()) return false;
+    auto stats = vm_->Stats();
+    if (!stats.ok() || *stats == stats_) return false;
+    CountDropped(absl::InfiniteFuture(), true);
+    dropped_before_ += std::exchange(dropped_, 0);
+    stats_ = *std::move(stats);
+    cursor_ = {};
+    start_due_ = true;
+    sites_.Clear();
+    return true;
+  }
+
+  bool Exists() {
+    std::shared_ptr<ManagedVm> known;
+    return registry_.Find(request_.parent(), "parent", &known).ok() && known == vm_;
+  }
+
+  // Whether calls are to wait for the symbols of sites that were not met before. A guest may have
+  // none yet, so those that are missing are looked up again from time to time, and nobody waits.
+  bool Held(absl::Time now) {
+    if (search_ && *search_) {
+      search_ = nullptr;
+      sites_.Refresh(*stats_);
+    }
+    absl::Duration pause = sites_.fresh() ? kBetweenNames : kBetweenSearches;
+    if (!search_ && sites_.unnamed() && now >= searched_ + pause) {
+      searched_ = now;
+      search_ = std::make_shared<std::atomic<bool>>(false);
+      vm_->SymbolizeThen([done = search_, self = this, pump = pump()] {
+        *done = true;
+        pump->Wake(self);
+      });
+    }
+    if (!sites_.fresh()) fresh_since_ = now;
+    return now < fresh_since_ + kNamePatience && sites_.fresh();
+  }
+
+  uint64_t dropped() const { return dropped_before_ + dropped_; }
+  void CountDropped(absl::Time now, bool last) {
+    if (now < next_count_ && !last) return;
+    absl::Time before = absl::Now();
+    dropped_ = std::max(dropped_, stats_->Dropped(cursor_));
+    absl::Time after = absl::Now();
+    next_count_ = after + kCountingShare * (after - before);
+  }
+
+  void Fill() {
+    response_.Clear();
+    uint32_t boots = stats_->boots();
+    if (std::exchange(boots_, boots) != boots || std::exchange(start_due_, false))
+      *response_.mutable_start_time() = TimestampOf(stats_->start_realtime_ns());
+    std::vector<hypercall::TraceEvent> rest;
+    if (waiting_.size() > kPerResponse) {
+      rest.assign(waiting_.begin() + kPerResponse, waiting_.end());
+      waiting_.resize(kPerResponse);
+    }
+    auto* add = request_.encoding() == v1::TRACE_ENCODING_PACKED ? AddPacked : AddRecords;
+    add(vm_->id(), *stats_, waiting_, sites_, &response_);
+    waiting_ = std::move(rest);
+    told_ = dropped();
+    response_.set_dropped(told_);
+  }
+
+  Registry& registry_;
+  const v1::StreamHypercallsRequest request_;
+  const uint32_t sample_;
+  std::shared_ptr<ManagedVm> vm_;
+  bool tracing_ = false;
+  std::shared_ptr<const hypercall::StatsReader> stats_;
+  hypercall::StatsReader::Cursor cursor_;
+  uint32_t boots_ = 0;
+  TracedSites sites_;
+  std::vector<hypercall::TraceEvent> waiting_;
+  uint64_t matched_ = 0, dropped_ = 0, dropped_before_ = 0, told_ = 0;
+  absl::Time next_count_ = absl::InfinitePast();
+  std::shared_ptr<std::atomic<bool>> search_;  // for symbols, under way: whether it is done
+  absl::Time searched_ = absl::InfinitePast(), fresh_since_ = absl::InfinitePast();
+  bool start_due_ = true, final_ = false;
 };
 
 }  // namespace
 
-grpc::Status TracesService::StreamHypercalls(
-    grpc::ServerContext* context, const v1::StreamHypercallsRequest* request,
-    grpc::ServerWriter<v1::StreamHypercallsResponse>* writer) {
-  std::shared_ptr<ManagedVm> vm;
-  if (auto status = registry_.Find(request->parent(), "parent", &vm); !status.ok()) return status;
-  auto opened = hypercall::StatsReader::Open(vm->stats_path());
-  if (!opened.ok()) return FromCore(opened.status());
-  hypercall::StatsReader& reader = **opened;
-  auto cursor = reader.End();
-  if (auto status = vm->AddTracer(); !status.ok()) return status;
-  auto remove = absl::MakeCleanup([&] { vm->RemoveTracer(); });
-  writer->SendInitialMetadata();
-
-  KnownSites sites(*vm, reader);
-  uint64_t dropped = 0, told = 0, matched = 0;
-  uint32_t sample = std::max(request->sample(), 1u);
-  for (bool last = false;;) {
-    std::vector<hypercall::TraceEvent> events = reader.ReadTrace(&cursor, kBatch);
-    dropped = std::max(dropped, reader.Dropped(cursor));
-    v1::StreamHypercallsResponse response;
-    for (const hypercall::TraceEvent& event : events) {
-      const KnownSites::Site& site = sites.Get(event.site);
-      v1::TraceRecord record = ToProto(vm->id(), event, site.gpa, reader.start_realtime_ns());
-      record.set_symbol(site.symbol);
-      if (!Matches(request->filter(), record, site.gpa) || matched++ % sample != 0) continue;
-      *response.add_records() = std::move(record);
-    }
-    response.set_dropped(dropped);
-    if (!response.records().empty() || dropped != told) {
-      told = dropped;
-      if (!writer->Write(response)) return grpc::Status::CANCELLED;
-    }
-    if (context->IsCancelled()) return grpc::Status::CANCELLED;
-    if (registry_.shutting_down()) return ShuttingDown();
-    if (events.size() == kBatch) continue;
-    if (last && events.empty()) {
-      writer->Write(response);
-      return grpc::Status::OK;
-    }
-    last = vm->AwaitState(kOver, kIdle);
+grpc::ServerWriteReactor<v1::StreamHypercallsResponse>* TracesService::StreamHypercalls(
+    grpc::CallbackServerContext*, const v1::StreamHypercallsRequest* request) {
+  auto* stream = new HypercallStream(registry_, pump_, *request);
+  if (auto status = stream->Prepare(); !status.ok()) {
+    stream->Refuse(status);
+  } else {
+    stream->Begin();
   }
+  return stream;
 }
 
 }  // namespace trapline::daemon
