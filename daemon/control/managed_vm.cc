@@ -10,7 +10,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/blocking_counter.h"
-#include "absl/synchronization/notification.h"
 #include "daemon/common/convert.h"
 #include "daemon/common/errors.h"
 #include "daemon/common/logging.h"
@@ -333,9 +332,12 @@ absl::StatusOr<std::shared_ptr<const hypercall::StatsReader>> ManagedVm::Stats()
 }
 
 void ManagedVm::Symbolize() {
-  absl::Notification done;
-  SymbolizeThen([&] { done.Notify(); });
-  done.WaitForNotification();
+  std::shared_ptr<WorkerProcess> worker;
+  if (!Worker(&worker).ok()) return;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kSymbolsTimeout);
+  google::protobuf::Empty nothing;
+  worker->stub().Symbolize(&context, {}, &nothing);
 }
 
 void ManagedVm::SymbolizeThen(std::function<void()> done) {
@@ -360,6 +362,7 @@ grpc::Status ManagedVm::SetTracing(bool on) {
   }
   if (!worker) return grpc::Status::OK;  // nothing runs that could be recorded
   grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kStatusTimeout);
   worker::v1::SetTracingRequest request;
   request.set_on(on);
   google::protobuf::Empty response;

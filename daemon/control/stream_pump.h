@@ -50,19 +50,15 @@ class StreamPump {
   std::thread thread_;
 };
 
-// A server's stream that a pump runs. Begin is called once made; from then on Advance is called on
-// the pump's thread whenever no write is under way, and Busy instead while one is.
+// A server's stream that a pump runs: everything below happens on the pump's thread, as gRPC's own
+// are few and must not be kept. First Open; then Advance whenever no write is under way, and Busy
+// while one is; last Close.
 template <typename Response>
 class PumpedStream : public grpc::ServerWriteReactor<Response>, public StreamPump::Stream {
  public:
   explicit PumpedStream(std::shared_ptr<StreamPump> pump) : pump_(std::move(pump)) {}
 
-  void Begin() {
-    this->StartSendInitialMetadata();
-    pump_->Add(this);
-  }
-  // In place of Begin.
-  void Refuse(const grpc::Status& status) { this->Finish(status); }
+  void Begin() { pump_->Add(this); }
 
   absl::Time Run(absl::Time now) final {
     {
@@ -70,12 +66,10 @@ class PumpedStream : public grpc::ServerWriteReactor<Response>, public StreamPum
       if (finished_) return absl::InfiniteFuture();
       if (gone_ && !writing_) ended_ = grpc::Status::CANCELLED;
     }
-    if (ended_) {
-      absl::MutexLock lock(&mutex_);
-      if (writing_) return absl::InfiniteFuture();
-      finished_ = true;
-      this->Finish(*ended_);
-      return absl::InfiniteFuture();
+    if (ended_) return Finish();
+    if (!std::exchange(opened_, true)) {
+      if (auto status = Open(); !status.ok()) return End(std::move(status));
+      this->StartSendInitialMetadata();
     }
     return writing() ? Busy(now) : Advance(now);
   }
@@ -116,8 +110,11 @@ class PumpedStream : public grpc::ServerWriteReactor<Response>, public StreamPum
     ended_ = std::move(status);
     return absl::InfinitePast();
   }
+  // What is wrong with the request.
+  virtual grpc::Status Open() = 0;
   virtual absl::Time Advance(absl::Time now) = 0;
   virtual absl::Time Busy(absl::Time now) = 0;
+  virtual void Close() {}
 
   Response response_;
 
@@ -126,9 +123,21 @@ class PumpedStream : public grpc::ServerWriteReactor<Response>, public StreamPum
     absl::MutexLock lock(&mutex_);
     return writing_;
   }
+  absl::Time Finish() {
+    if (writing()) return absl::InfiniteFuture();
+    Close();
+    {
+      absl::MutexLock lock(&mutex_);
+      finished_ = true;
+    }
+    grpc::ServerWriteReactor<Response>::Finish(*ended_);
+    return absl::InfiniteFuture();
+  }
 
   const std::shared_ptr<StreamPump> pump_;
-  std::optional<grpc::Status> ended_;  // the pump's thread alone
+  // The pump's thread alone.
+  std::optional<grpc::Status> ended_;
+  bool opened_ = false;
   absl::Mutex mutex_;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool gone_ ABSL_GUARDED_BY(mutex_) = false;

@@ -39,11 +39,9 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
         registry_(registry),
         request_(request),
         sample_(std::max(request.sample(), 1u)) {}
-  ~HypercallStream() override {
-    if (tracing_) vm_->RemoveTracer();
-  }
 
-  grpc::Status Prepare() {
+ private:
+  grpc::Status Open() override {
     if (auto status = registry_.Find(request_.parent(), "parent", &vm_); !status.ok())
       return status;
     if (request_.last() > kMostOnRecord)
@@ -60,18 +58,19 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
     auto stats = vm_->Stats();
     if (!stats.ok()) return FromCore(stats.status());
     stats_ = *std::move(stats);
+    for (const hypercall::TraceEvent& event : stats_->OnRecord(request_.last())) Keep(event);
     // On before it is noted where the rings stand: what is made in between is nothing that this
     // client was too slow for.
     if (auto status = vm_->AddTracer(); !status.ok()) return status;
     tracing_ = true;
     cursor_ = stats_->End();
     boots_ = stats_->boots();
-    vm_->Symbolize();
-    for (const hypercall::TraceEvent& event : stats_->OnRecord(request_.last())) Keep(event);
     return grpc::Status::OK;
   }
+  void Close() override {
+    if (tracing_) vm_->RemoveTracer();
+  }
 
- private:
   absl::Time Advance(absl::Time now) override {
     if (registry_.shutting_down()) return End(ShuttingDown());
     // What happened before the end is in the rings by the time that the state says so.
@@ -206,11 +205,7 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
 grpc::ServerWriteReactor<v1::StreamHypercallsResponse>* TracesService::StreamHypercalls(
     grpc::CallbackServerContext*, const v1::StreamHypercallsRequest* request) {
   auto* stream = new HypercallStream(registry_, pump_, *request);
-  if (auto status = stream->Prepare(); !status.ok()) {
-    stream->Refuse(status);
-  } else {
-    stream->Begin();
-  }
+  stream->Begin();
   return stream;
 }
 

@@ -18,21 +18,23 @@ constexpr size_t kSitesPerResponse = 500;
 
 class WatchSitesStream final : public PumpedStream<v1::WatchSitesResponse> {
  public:
-  WatchSitesStream(Registry& registry, std::shared_ptr<StreamPump> pump)
-      : PumpedStream(std::move(pump)), registry_(registry) {}
-
-  grpc::Status Prepare(const v1::WatchSitesRequest& request) {
-    if (auto status = registry_.Find(request.parent(), "parent", &vm_); !status.ok()) return status;
-    if (auto status = SiteFilter::Parse(request.filter(), &filter_); !status.ok()) return status;
-    if (request.has_interval()) {
-      interval_ = absl::Seconds(request.interval().seconds()) +
-                  absl::Nanoseconds(request.interval().nanos());
-      if (interval_ < kMinInterval) return InvalidField("interval", "must be at least 100 ms");
-    }
-    return request.resume_token().empty() ? grpc::Status::OK : Resume(request.resume_token());
-  }
+  WatchSitesStream(Registry& registry, std::shared_ptr<StreamPump> pump,
+                   const v1::WatchSitesRequest& request)
+      : PumpedStream(std::move(pump)), registry_(registry), request_(request) {}
 
  private:
+  grpc::Status Open() override {
+    if (auto status = registry_.Find(request_.parent(), "parent", &vm_); !status.ok())
+      return status;
+    if (auto status = SiteFilter::Parse(request_.filter(), &filter_); !status.ok()) return status;
+    if (request_.has_interval()) {
+      interval_ = absl::Seconds(request_.interval().seconds()) +
+                  absl::Nanoseconds(request_.interval().nanos());
+      if (interval_ < kMinInterval) return InvalidField("interval", "must be at least 100 ms");
+    }
+    return request_.resume_token().empty() ? grpc::Status::OK : Resume(request_.resume_token());
+  }
+
   grpc::Status Resume(const std::string& token) {
     auto valid = vm_->tracker().Parse(token, &life_, &revision_);
     if (!valid.ok()) return FromCore(valid.status());
@@ -131,6 +133,7 @@ class WatchSitesStream final : public PumpedStream<v1::WatchSitesResponse> {
   }
 
   Registry& registry_;
+  const v1::WatchSitesRequest request_;
   std::shared_ptr<ManagedVm> vm_;
   SiteFilter filter_;
   absl::Duration interval_ = kDefaultInterval;
@@ -149,12 +152,8 @@ class WatchSitesStream final : public PumpedStream<v1::WatchSitesResponse> {
 
 grpc::ServerWriteReactor<v1::WatchSitesResponse>* SitesService::WatchSites(
     grpc::CallbackServerContext*, const v1::WatchSitesRequest* request) {
-  auto* stream = new WatchSitesStream(registry_, pump_);
-  if (auto status = stream->Prepare(*request); !status.ok()) {
-    stream->Refuse(status);
-  } else {
-    stream->Begin();
-  }
+  auto* stream = new WatchSitesStream(registry_, pump_, *request);
+  stream->Begin();
   return stream;
 }
 

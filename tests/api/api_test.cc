@@ -61,16 +61,7 @@ class Api : public ::testing::Test {
     daemon_->vms().GetVm(&context, request, &vm);
     return vm;
   }
-  v1::Vm Await(const std::string& id, v1::Vm::State state) {
-    v1::WaitVmRequest request;
-    request.set_name("vms/" + id);
-    request.add_target_states(state);
-    v1::Vm vm;
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
-    EXPECT_TRUE(daemon_->vms().WaitVm(&context, request, &vm).ok());
-    return vm;
-  }
+  v1::Vm Await(const std::string& id, v1::Vm::State state) { return daemon_->AwaitVm(id, state); }
 
   std::unique_ptr<DaemonProcess> daemon_ = std::make_unique<DaemonProcess>();
 };

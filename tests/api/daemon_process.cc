@@ -38,10 +38,16 @@ int ExitCode(pid_t pid) {
 }  // namespace
 
 grpc::Status DaemonProcess::CreateIdleVm(const std::string& id, v1::Engine engine) {
+  return CreateVm(id, "idle", "", engine);
+}
+
+grpc::Status DaemonProcess::CreateVm(const std::string& id, const std::string& guest,
+                                     const std::string& command_line, v1::Engine engine) {
   v1::CreateVmRequest request;
   request.set_vm_id(id);
   auto* spec = request.mutable_vm()->mutable_spec();
-  spec->set_kernel_path(TRAPLINE_GUESTS_DIR "/idle.elf");
+  spec->set_kernel_path(TRAPLINE_GUESTS_DIR "/" + guest + ".elf");
+  spec->set_command_line(command_line);
   spec->set_memory_bytes(16 << 20);
   spec->set_engine(engine);
   v1::Vm vm;
@@ -55,6 +61,17 @@ grpc::Status DaemonProcess::StartVm(const std::string& id) {
   v1::Vm vm;
   grpc::ClientContext context;
   return vms().StartVm(&context, request, &vm);
+}
+
+v1::Vm DaemonProcess::AwaitVm(const std::string& id, v1::Vm::State state) {
+  v1::WaitVmRequest request;
+  request.set_name("vms/" + id);
+  request.add_target_states(state);
+  v1::Vm vm;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+  vms().WaitVm(&context, request, &vm);
+  return vm;
 }
 
 int RunDaemon(std::vector<std::string> arguments) { return ExitCode(Spawn(std::move(arguments))); }
@@ -81,6 +98,7 @@ DaemonProcess::DaemonProcess(const std::string& directory, std::vector<std::stri
   channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(20));
   vms_ = v1::Vms::NewStub(channel);
   sites_ = v1::Sites::NewStub(channel);
+  traces_ = v1::Traces::NewStub(channel);
   host_ = v1::Host::NewStub(channel);
 }
 
@@ -88,6 +106,8 @@ DaemonProcess::~DaemonProcess() {
   // The daemon waits a while for clients that are connected.
   vms_ = nullptr;
   sites_ = nullptr;
+  traces_ = nullptr;
+  host_ = nullptr;
   if (pid_ > 0) Terminate();
   if (!keep_) std::filesystem::remove_all(directory_);
 }

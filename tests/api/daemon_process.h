@@ -10,6 +10,7 @@
 
 #include "trapline/v1/host.grpc.pb.h"
 #include "trapline/v1/sites.grpc.pb.h"
+#include "trapline/v1/traces.grpc.pb.h"
 #include "trapline/v1/vms.grpc.pb.h"
 
 namespace trapline::daemon {
@@ -23,11 +24,18 @@ class DaemonProcess {
 
   v1::Vms::Stub& vms() { return *vms_; }
   v1::Sites::Stub& sites() { return *sites_; }
+  v1::Traces::Stub& traces() { return *traces_; }
   v1::Host::Stub& host() { return *host_; }
   const std::string& directory() const { return directory_; }
+  // A guest of core/guest/examples or tests, by the name of its file.
+  grpc::Status CreateVm(const std::string& id, const std::string& guest,
+                        const std::string& command_line,
+                        v1::Engine engine = v1::ENGINE_UNSPECIFIED);
   // An idle guest of 16 MiB (core/guest/examples/idle.c) on that engine.
   grpc::Status CreateIdleVm(const std::string& id, v1::Engine engine = v1::ENGINE_UNSPECIFIED);
   grpc::Status StartVm(const std::string& id);
+  // Waits until it is in that state; an empty one where it never is.
+  v1::Vm AwaitVm(const std::string& id, v1::Vm::State state);
   // SIGTERM, and its exit code.
   int Terminate();
   // SIGKILL, and waits for its end.
@@ -43,6 +51,7 @@ class DaemonProcess {
   pid_t pid_ = 0;
   std::unique_ptr<v1::Vms::Stub> vms_;
   std::unique_ptr<v1::Sites::Stub> sites_;
+  std::unique_ptr<v1::Traces::Stub> traces_;
   std::unique_ptr<v1::Host::Stub> host_;
 };
 

@@ -6,17 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 runs=${1:-5}
-bin=${BUILD:-build/release}/bin
 kernel=build/guest/vmlinuz initrd=build/guest/initramfs.cpio.gz append='console=ttyS0 trapline.poweroff'
-scratch=$(mktemp -d)
-export TRAPLINE_HOST=unix://$scratch/d.sock
-"$bin/traplined" --listen "$TRAPLINE_HOST" --run-dir "$scratch/run" --state-dir "$scratch/state" 2>/dev/null &
-daemon=$!
-trap 'kill $daemon 2>/dev/null; wait $daemon || true; rm -rf "$scratch"' EXIT
-until "$bin/trapline" host >/dev/null 2>&1; do
-  kill -0 "$daemon" 2>/dev/null || { echo "$0: traplined does not run; is it built?" >&2; exit 1; }
-  sleep 0.05
-done
+source tests/bench/daemon.sh
 
 # Seconds until a command's output has the first line of init; the command is ended then.
 until_init() {
@@ -31,7 +22,7 @@ until_init() {
   awk -v a="$start" -v b="$end" 'BEGIN { printf "%.2f", b - a }'
 }
 for run in $(seq "$runs"); do
-  ours=$(until_init "$bin/trapline" run "$kernel" --initrd "$initrd" --append "$append" --memory 256M)
+  ours=$(until_init trapline run "$kernel" --initrd "$initrd" --append "$append" --memory 256M)
   theirs=$(until_init qemu-system-x86_64 -M microvm,acpi=off,rtc=on -accel tcg -m 256 -nographic -no-reboot \
     -kernel "$kernel" -initrd "$initrd" -append "$append reboot=t panic=-1")
   echo "run $run: trapline ${ours}s, qemu tcg ${theirs}s, ratio $(awk -v a="$ours" -v b="$theirs" 'BEGIN { printf "%.2f", a / b }')"

@@ -6,20 +6,12 @@
 # directory (build/release), RUNS and WORK what the programs take: figures per round, and how long each is.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-rounds=${1:-5} runs=${RUNS:-11} work=${WORK:-10} build=${BUILD:-build/release}
-scratch=$(mktemp -d)
-export TRAPLINE_HOST=unix://$scratch/d.sock
-"$build/bin/traplined" --listen "$TRAPLINE_HOST" --run-dir "$scratch/run" --state-dir "$scratch/state" 2>/dev/null &
-daemon=$!
-trap 'kill $daemon 2>/dev/null; wait $daemon || true; rm -rf "$scratch"' EXIT
-until "$build/bin/trapline" host >/dev/null 2>&1; do
-  kill -0 "$daemon" 2>/dev/null || { echo "$0: traplined does not run; is it built?" >&2; exit 1; }
-  sleep 0.05
-done
+rounds=${1:-5} runs=${RUNS:-11} work=${WORK:-10}
+source tests/bench/daemon.sh
 
 for round in $(seq "$rounds"); do
-  "$build/bin/compute_native" "$runs" "$work" | sed "s/^/$round native /"
-  "$build/bin/trapline" run "$build/guests/compute.elf" --engine "${ENGINE:-auto}" --memory 64M \
+  compute_native "$runs" "$work" | sed "s/^/$round native /"
+  trapline run "$build/guests/compute.elf" --engine "${ENGINE:-auto}" --memory 64M \
     --append "runs=$runs rounds=$work" | tr -d '\r' | sed "s/^/$round guest /"
 done >"$scratch/figures"
 

@@ -8,16 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 vms=${1:-100} runs=${2:-40}
-build=${BUILD:-build/release}
-scratch=$(mktemp -d)
-export TRAPLINE_HOST=unix://$scratch/d.sock PATH=$build/bin:$PATH
-traplined --listen "$TRAPLINE_HOST" --run-dir "$scratch/run" --state-dir "$scratch/state" 2>"$scratch/log" &
-daemon=$!
-trap 'kill $daemon 2>/dev/null; wait $daemon || true; rm -rf "$scratch"' EXIT
-until trapline host >/dev/null 2>&1; do
-  kill -0 "$daemon" 2>/dev/null || { echo "$0: traplined does not run; is it built?" >&2; exit 1; }
-  sleep 0.05
-done
+source tests/bench/daemon.sh
 
 # KiB of a kind (Pss, Private_Dirty, ...) that processes hold, less the guests' RAM.
 held() {

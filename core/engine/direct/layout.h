@@ -159,8 +159,11 @@ struct SiteRow {
   uint8_t length;             // calls go on behind so many bytes
   std::atomic<bool> settled;
 };
-constexpr uint64_t kSiteRows = 1 << 15;
-inline uint64_t SiteHash(uint64_t gpa) { return (gpa * 0x9e3779b97f4a7c15u) >> 49; }
+constexpr unsigned kSiteRowBits = 18;  // twice as many as there can be sites
+constexpr uint64_t kSiteRows = 1 << kSiteRowBits;
+inline uint64_t SiteHash(uint64_t gpa) {
+  return (gpa * 0x9e3779b97f4a7c15u) >> (64 - kSiteRowBits);
+}
 
 // How a guest process is to be set up; read once, before anything of the guest's runs.
 struct Mapping {
