@@ -6,6 +6,7 @@
 
 #include <map>
 #include <memory>
+#include <utility>
 
 #include "tests/api/daemon_process.h"
 
@@ -45,8 +46,10 @@ class WatchSites : public ::testing::Test {
     }
     ~Watch() {
       context.TryCancel();
-      stream->Finish();
+      if (stream) stream->Finish();
     }
+    // How a stream that has ended did so.
+    grpc::StatusCode End() { return std::exchange(stream, nullptr)->Finish().error_code(); }
     // The next revision, whole. False: the stream has ended.
     bool Next() {
       snapshot = false;
@@ -179,10 +182,10 @@ TEST_F(WatchSites, ATokenOfAnotherLifeIsOutOfRange) {
   StartVm(kBusy);
   Watch watch(daemon_, "1234-1");
   EXPECT_FALSE(watch.Next());
-  EXPECT_EQ(watch.stream->Finish().error_code(), grpc::OUT_OF_RANGE);
+  EXPECT_EQ(watch.End(), grpc::OUT_OF_RANGE);
   Watch nonsense(daemon_, "what is this");
   EXPECT_FALSE(nonsense.Next());
-  EXPECT_EQ(nonsense.stream->Finish().error_code(), grpc::OUT_OF_RANGE);
+  EXPECT_EQ(nonsense.End(), grpc::OUT_OF_RANGE);
 }
 
 TEST_F(WatchSites, ASiteThatMatchesNoLongerIsSentOnceMore) {
