@@ -2,6 +2,8 @@
 // Starts and ends a daemon.
 #include "tests/api/daemon_process.h"
 
+#include <fcntl.h>
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -10,6 +12,8 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
+#include <iterator>
 #include <utility>
 
 #include "grpcpp/create_channel.h"
@@ -17,10 +21,12 @@
 namespace trapline::daemon {
 namespace {
 
-pid_t Spawn(std::vector<std::string> arguments) {
+// log: where standard error goes; empty: ours.
+pid_t Spawn(std::vector<std::string> arguments, const std::string& log = "") {
   arguments.insert(arguments.begin(), TRAPLINED);
   pid_t pid = fork();
   if (pid != 0) return pid;
+  if (!log.empty()) dup2(open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
   std::vector<char*> argv;
   argv.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -84,9 +90,9 @@ DaemonProcess::DaemonProcess(const std::string& directory, std::vector<std::stri
   }
   std::vector<std::string> arguments = {
       "--listen",    directory_ + "/d.sock", "--run-dir",   directory_ + "/run",
-      "--state-dir", directory_ + "/state",  "--log-level", "warning"};
+      "--state-dir", directory_ + "/state",  "--log-level", "info"};
   arguments.insert(arguments.end(), more.begin(), more.end());
-  pid_ = Spawn(std::move(arguments));
+  pid_ = Spawn(std::move(arguments), directory_ + "/log");
   grpc::ChannelArguments impatient;
   impatient.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 10);
   impatient.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10);
@@ -109,7 +115,24 @@ DaemonProcess::~DaemonProcess() {
   traces_ = nullptr;
   host_ = nullptr;
   if (pid_ > 0) Terminate();
+  if (::testing::Test::HasFailure()) std::cerr << Log();
   if (!keep_) std::filesystem::remove_all(directory_);
+}
+
+std::string DaemonProcess::Log() const {
+  std::ifstream log(directory_ + "/log");
+  return std::string((std::istreambuf_iterator<char>(log)), {});
+}
+
+int DaemonProcess::metrics_port() const {
+  // It serves before it says where.
+  const std::string key = "metrics_port=";
+  for (;;) {
+    std::string log = Log();
+    size_t at = log.find(key), end = log.find('\n', at);
+    if (at != std::string::npos && end != std::string::npos)
+      return std::stoi(log.substr(at + key.size()));
+  }
 }
 
 int DaemonProcess::Terminate() {

@@ -31,6 +31,9 @@ class DaemonProcess {
   grpc::Status CreateVm(const std::string& id, const std::string& guest,
                         const std::string& command_line,
                         v1::Engine engine = v1::ENGINE_UNSPECIFIED);
+  pid_t pid() const { return pid_; }
+  // Where --metrics-listen 0 came to.
+  int metrics_port() const;
   // An idle guest of 16 MiB (core/guest/examples/idle.c) on that engine.
   grpc::Status CreateIdleVm(const std::string& id, v1::Engine engine = v1::ENGINE_UNSPECIFIED);
   grpc::Status StartVm(const std::string& id);
@@ -46,6 +49,8 @@ class DaemonProcess {
   void KeepDirectory() { keep_ = true; }
 
  private:
+  std::string Log() const;
+
   std::string directory_;
   bool keep_ = false;
   pid_t pid_ = 0;
