@@ -7,8 +7,8 @@ set -euo pipefail
 packages=(
   build-essential cmake ninja-build ccache pkg-config git ca-certificates
   libgrpc++-dev libgrpc-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
-  libabsl-dev libspdlog-dev libzydis-dev libcli11-dev libsqlite3-dev
-  libgtest-dev libgmock-dev
+  libabsl-dev libspdlog-dev libzydis-dev libcli11-dev libsqlite3-dev prometheus-cpp-dev
+  libgtest-dev libgmock-dev libcurl4-openssl-dev prometheus
   cpio gzip dpkg clang-format shellcheck libxml2-utils
 )
 
@@ -33,3 +33,8 @@ fi
 echo "setup: installing ${missing[*]}"
 "${run[@]}" apt-get update -qq
 "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+
+# The tests run Prometheus by themselves; its service would be one that nobody here asked for.
+if [[ " ${missing[*]} " == *" prometheus "* && -d /run/systemd/system ]]; then
+  "${run[@]}" systemctl disable --now prometheus
+fi

@@ -94,6 +94,7 @@ class ConsoleStream final
           vm_->console().Read(&position, last ? absl::ZeroDuration() : kStreamPoll, &missed));
       // What was gone before this client came is nothing it was too slow for.
       response_.set_missed_bytes(std::exchange(attached, true) ? missed : 0);
+      registry_.activity().console_bytes_missed += response_.missed_bytes();
       if (Gone()) break;
       if (!response_.output().empty()) {
         Write();

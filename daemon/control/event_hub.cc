@@ -10,11 +10,14 @@
 
 namespace trapline::daemon {
 
-EventHub::EventHub() : epoch_(absl::StrCat(absl::Hex(absl::ToUnixNanos(absl::Now())))) {}
+EventHub::EventHub()
+    : epoch_(absl::StrCat(absl::Hex(absl::ToUnixNanos(absl::Now())))),
+      by_kind_(v1::VmEvent::Kind_ARRAYSIZE) {}
 
 void EventHub::Publish(v1::VmEvent event) {
   absl::MutexLock lock(&mutex_);
   event.set_sequence(++last_);
+  ++by_kind_[static_cast<size_t>(event.kind())];
   *event.mutable_time() = Now();
   events_.push_back(std::move(event));
   if (events_.size() > kCapacity) events_.pop_front();
@@ -23,6 +26,11 @@ void EventHub::Publish(v1::VmEvent event) {
 uint64_t EventHub::Last() const {
   absl::MutexLock lock(&mutex_);
   return last_;
+}
+
+std::vector<uint64_t> EventHub::PublishedByKind() const {
+  absl::MutexLock lock(&mutex_);
+  return by_kind_;
 }
 
 std::vector<v1::VmEvent> EventHub::Next(uint64_t* place,

@@ -30,6 +30,8 @@ class EventHub {
   void Publish(v1::VmEvent event);
   // The number of the newest event.
   uint64_t Last() const;
+  // How many there were of each kind, indexed by it.
+  std::vector<uint64_t> PublishedByKind() const;
   // Events behind *place for which wanted holds, waiting up to timeout for the first. Moves *place
   // behind all that were looked at. *missed grows by those that were gone already.
   std::vector<v1::VmEvent> Next(uint64_t* place,
@@ -46,6 +48,7 @@ class EventHub {
   mutable absl::Mutex mutex_;
   std::deque<v1::VmEvent> events_ ABSL_GUARDED_BY(mutex_);
   uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<uint64_t> by_kind_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace trapline::daemon

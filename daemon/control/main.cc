@@ -13,9 +13,11 @@
 
 #include "CLI/CLI.hpp"
 #include "daemon/common/logging.h"
+#include "daemon/control/daemon_metrics.h"
 #include "daemon/control/registry.h"
 #include "daemon/control/server.h"
 #include "daemon/control/store.h"
+#include "daemon/metrics/exporter.h"
 #include "grpc/grpc.h"
 
 namespace {
@@ -30,14 +32,15 @@ Examples:
   traplined                                       serve this user
   traplined --listen unix:///tmp/t.sock           somewhere else (then: trapline --host unix:///tmp/t.sock ...)
   traplined --listen-tcp 127.0.0.1:7443 --insecure-tcp   also to every process on this machine
+  traplined --metrics-listen 9464                 metrics for Prometheus at http://127.0.0.1:9464/metrics
 
 SIGTERM and SIGINT end it: streams are told, VMs are stopped or left running (--on-exit), exit code 0.)";
 
 struct Options {
-  std::string listen, tcp, state_directory, run_directory, log_level = "info", log_format = "text",
-                                                           vmm, on_exit = "stop", workers = "fork";
-  bool insecure_tcp = false;
-  uint32_t max_vms = 1000;
+  std::string listen, tcp, state_directory, run_directory,
+      log_level = "info", log_format = "text", vmm, on_exit = "stop", workers = "fork", metrics;
+  bool insecure_tcp = false, insecure_metrics = false;
+  uint32_t max_vms = 1000, metrics_max_vms = 100;
 };
 
 std::string RuntimeDirectory() {
@@ -69,6 +72,15 @@ void RaiseDescriptorLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// Null where nobody asked for metrics.
+absl::StatusOr<std::unique_ptr<MetricsExporter>> Export(
+    const Options& options, const std::shared_ptr<DaemonMetrics>& metrics) {
+  if (!metrics) return nullptr;
+  auto address = ParseMetricsAddress(options.metrics, options.insecure_metrics);
+  if (!address.ok()) return address.status();
+  return MetricsExporter::Start(*address, metrics);
+}
+
 int Serve(const Options& options) {
   std::error_code error;
   for (const std::string& directory : {options.state_directory, options.run_directory}) {
@@ -83,16 +95,24 @@ int Serve(const Options& options) {
   if (options.log_format == "json") worker.emplace_back("--log-json");
   std::shared_ptr<Zygote> zygote;
   if (options.workers == "fork") zygote = std::make_shared<Zygote>(worker);
-  Registry registry({options.run_directory, {worker, "", zygote}, options.max_vms},
+  std::shared_ptr<CallTally> tally;
+  if (!options.metrics.empty()) tally = std::make_shared<CallTally>(options.metrics_max_vms);
+  Registry registry({options.run_directory, {worker, "", zygote}, options.max_vms, tally},
                     *std::move(store));
+  std::shared_ptr<DaemonMetrics> metrics;
+  if (tally) metrics = std::make_shared<DaemonMetrics>(registry, tally);
+  auto exporter = Export(options, metrics);
+  if (!exporter.ok()) return Fail(std::string(exporter.status().message()));
 
   std::string socket =
       options.listen.rfind("unix://", 0) == 0 ? options.listen.substr(7) : options.listen;
-  auto server = Server::Start({socket, options.tcp, options.insecure_tcp}, registry);
+  auto server = Server::Start(
+      {socket, options.tcp, options.insecure_tcp, metrics ? &metrics->rpc() : nullptr}, registry);
   if (!server.ok()) return Fail(std::string(server.status().message()));
   Log(spdlog::level::info, "serving",
       {{"socket", socket},
        {"tcp_port", std::to_string((*server)->tcp_port())},
+       {"metrics_port", std::to_string(*exporter ? (*exporter)->port() : 0)},
        {"version", TRAPLINE_VERSION}});
 
   sigset_t signals;
@@ -125,6 +145,16 @@ int main(int argc, char** argv) {
   app.add_option("--listen", options.listen, "Unix socket, as unix:///PATH or a path (mode 0660)");
   app.add_option("--listen-tcp", options.tcp, "Also a loopback ADDRESS:PORT; needs --insecure-tcp");
   app.add_flag("--insecure-tcp", options.insecure_tcp, "Allow TCP without authentication");
+  auto* metrics = app.add_option("--metrics-listen", options.metrics,
+                                 "Serve metrics to Prometheus at [ADDRESS:]PORT, by HTTP; without "
+                                 "an address at 127.0.0.1");
+  app.add_flag("--insecure-metrics", options.insecure_metrics,
+               "Allow them at an address that other machines reach")
+      ->needs(metrics);
+  app.add_option("--metrics-max-vms", options.metrics_max_vms,
+                 "How many VMs have metrics of their own; the others are summed up")
+      ->check(CLI::Range(0u, 100000u))
+      ->needs(metrics);
   app.add_option("--state-dir", options.state_directory, "Where VM definitions are kept");
   app.add_option("--run-dir", options.run_directory,
                  "Where workers have their sockets and stats files");

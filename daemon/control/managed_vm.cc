@@ -56,11 +56,14 @@ bool Over(v1::Vm::State state) { return state == v1::Vm::STOPPED || state == v1:
 
 }  // namespace
 
-ManagedVm::ManagedVm(v1::Vm definition, WorkerOptions options, const HostProbe& host, EventHub& hub)
+ManagedVm::ManagedVm(v1::Vm definition, WorkerOptions options, const HostProbe& host, EventHub& hub,
+                     Activity& activity, CallTally* tally)
     : id_(definition.name().substr(definition.name().find('/') + 1)),
       options_(std::move(options)),
       host_(host),
       hub_(hub),
+      activity_(activity),
+      tally_(tally ? tally->Open(id_) : nullptr),
       vm_(std::move(definition)) {}
 
 ManagedVm::~ManagedVm() {
@@ -70,6 +73,7 @@ ManagedVm::~ManagedVm() {
     if (worker_) worker_->Kill(SIGKILL);
   }
   JoinWatcher();
+  if (tally_) tally_->Close();
 }
 
 void ManagedVm::JoinWatcher() {
@@ -81,6 +85,11 @@ v1::Vm::State ManagedVm::state() const {
   return vm_.state();
 }
 
+std::pair<v1::Engine, v1::Vm::State> ManagedVm::EngineAndState() const {
+  absl::MutexLock lock(&mutex_);
+  return {vm_.engine(), vm_.state()};
+}
+
 grpc::Status ManagedVm::EnsureWorker() {
   {
     absl::MutexLock lock(&mutex_);
@@ -88,7 +97,10 @@ grpc::Status ManagedVm::EnsureWorker() {
   }
   JoinWatcher();
   auto started = WorkerProcess::Start(options_);
-  if (!started.ok()) return FromCore(started.status());
+  if (!started.ok()) {
+    ++activity_.workers_not_started;
+    return FromCore(started.status());
+  }
   std::shared_ptr<WorkerProcess> worker = *std::move(started);
   worker::v1::CreateRequest request;
   {
@@ -104,12 +116,15 @@ grpc::Status ManagedVm::EnsureWorker() {
   grpc::Status made = worker->stub().Create(&context, request, &response);
   if (!made.ok()) {
     if (!made.error_details().empty()) return made;
+    ++activity_.workers_not_started;
     worker->Kill(SIGKILL);  // unless it is dead: then what it died of stays
     return Error(grpc::UNAVAILABLE, "WORKER_LOST",
                  absl::StrCat("the worker of VM ", id_, " was ", worker->Reap(),
                               " while it loaded the images; the daemon's log has its last words"),
                  {{"vm", id_}});
   }
+  ++activity_.workers_started;
+  if (tally_) tally_->Follow(StatsOrNull(), response.engine(), true);
   {
     absl::MutexLock lock(&mutex_);
     worker_ = worker;
@@ -132,6 +147,7 @@ void ManagedVm::Adopt() {
   if (!adopted.ok()) {
     vm_.set_state(v1::Vm::STOPPED);
     vm_.set_state_reason("the daemon was started anew and found no worker");
+    if (tally_) tally_->Follow(StatsOrNull(), v1::ENGINE_UNSPECIFIED, false);
     return;
   }
   std::shared_ptr<WorkerProcess> worker = *std::move(adopted);
@@ -147,6 +163,8 @@ void ManagedVm::Adopt() {
   vm_.set_engine(status.engine());
   vm_.set_engine_reason(status.engine_reason());
   worker_ = worker;
+  ++activity_.workers_adopted;
+  if (tally_) tally_->Follow(StatsOrNull(), status.engine(), false);
   watcher_ = std::thread([this, worker] { Watch(worker); });
 }
 
@@ -191,6 +209,7 @@ void ManagedVm::Watch(const std::shared_ptr<WorkerProcess>& worker) {
   if (retiring_) return;
   worker->Kill(SIGKILL);  // whatever cut the stream, what is left of the worker is of no use
   std::string how = worker->Reap();
+  ++activity_.workers_lost;
   {
     absl::MutexLock lock(&mutex_);
     worker_ = nullptr;
@@ -255,16 +274,16 @@ void ManagedVm::Retire(bool leave) {
   {
     absl::MutexLock lock(&mutex_);
     worker = worker_;
-    if (!worker) return;
   }
-  if (leave) {
+  if (worker && leave) {
     worker->Leave();
     absl::MutexLock lock(&mutex_);
     worker_ = nullptr;
-  } else {
+  } else if (worker) {
     worker->Kill(SIGTERM);
     worker->Reap();
   }
+  if (tally_) tally_->Close();
 }
 
 v1::Vm ManagedVm::Known() const {
@@ -331,6 +350,11 @@ absl::StatusOr<std::shared_ptr<const hypercall::StatsReader>> ManagedVm::Stats()
   return stats_;
 }
 
+std::shared_ptr<const hypercall::StatsReader> ManagedVm::StatsOrNull() {
+  auto stats = Stats();
+  return stats.ok() ? *std::move(stats) : nullptr;
+}
+
 void ManagedVm::Symbolize() {
   std::shared_ptr<WorkerProcess> worker;
   if (!Worker(&worker).ok()) return;
@@ -352,6 +376,26 @@ void ManagedVm::SymbolizeThen(std::function<void()> done) {
   question->worker->stub().async()->Symbolize(
       &question->context, &question->nothing, &question->answer,
       [question, done = std::move(done)](const grpc::Status&) { done(); });
+}
+
+grpc::Status ManagedVm::ResetCounters(const worker::v1::SiteRequest& request) {
+  std::shared_ptr<WorkerProcess> worker;
+  if (auto status = Worker(&worker); !status.ok()) return status;
+  grpc::Status status;
+  auto reset = [&] {
+    grpc::ClientContext context;
+    google::protobuf::Empty nothing;
+    status = worker->stub().ResetCounters(&context, request, &nothing);
+    return status.ok();
+  };
+  if (tally_) {
+    std::optional<uint64_t> gpa;
+    if (request.has_gpa()) gpa = request.gpa();
+    tally_->AroundReset(gpa, reset);
+  } else {
+    reset();
+  }
+  return status;
 }
 
 grpc::Status ManagedVm::SetTracing(bool on) {

@@ -14,11 +14,13 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "core/hypercall/stats_reader.h"
+#include "daemon/control/activity.h"
 #include "daemon/control/console_log.h"
 #include "daemon/control/event_hub.h"
 #include "daemon/control/host_probe.h"
 #include "daemon/control/site_tracker.h"
 #include "daemon/control/worker_process.h"
+#include "daemon/metrics/call_tally.h"
 #include "grpcpp/support/status.h"
 #include "trapline/v1/vms.pb.h"
 
@@ -27,8 +29,9 @@ namespace trapline::daemon {
 // Thread-safe. Moves are one at a time: a second one is answered ABORTED.
 class ManagedVm {
  public:
-  // definition: name, uid, labels, create_time, spec.
-  ManagedVm(v1::Vm definition, WorkerOptions options, const HostProbe& host, EventHub& hub);
+  // definition: name, uid, labels, create_time, spec. tally: may be null.
+  ManagedVm(v1::Vm definition, WorkerOptions options, const HostProbe& host, EventHub& hub,
+            Activity& activity, CallTally* tally);
   ~ManagedVm();
 
   // Starts a worker and has it check and load the images.
@@ -49,6 +52,7 @@ class ManagedVm {
   static std::vector<v1::Vm> Snapshots(const std::vector<ManagedVm*>& vms);
   v1::Vm Snapshot() { return std::move(Snapshots({this}).front()); }
   v1::Vm::State state() const;
+  std::pair<v1::Engine, v1::Vm::State> EngineAndState() const;
   std::string id() const { return id_; }
   ConsoleLog& console() { return console_; }
   std::string stats_path() const { return StatsPath(options_.directory); }
@@ -62,6 +66,8 @@ class ManagedVm {
   void SymbolizeThen(std::function<void()> done);
   // What changed of the sites, for all who watch them.
   SiteTracker& tracker() { return tracker_; }
+  // Has the worker zero the counters of one site or all.
+  grpc::Status ResetCounters(const worker::v1::SiteRequest& request);
   // Waits up to timeout for a state for which the bit (1 << state) of states is set.
   bool AwaitState(uint32_t states, absl::Duration timeout);
   // Counts those who want hypercalls traced: tracing is on while there are any. An error, such as
@@ -76,12 +82,15 @@ class ManagedVm {
                 int exit_status);
   void JoinWatcher();
   grpc::Status SetTracing(bool on);
+  std::shared_ptr<const hypercall::StatsReader> StatsOrNull();
   grpc::Status TraceAgain();
 
   const std::string id_;
   const WorkerOptions options_;
   const HostProbe& host_;
   EventHub& hub_;
+  Activity& activity_;
+  const std::shared_ptr<VmTally> tally_;  // null: nobody asks
   ConsoleLog console_;
   std::atomic<bool> moving_{false};
   std::atomic<bool> retiring_{false};

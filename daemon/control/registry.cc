@@ -57,7 +57,8 @@ std::shared_ptr<ManagedVm> Registry::NewVm(const v1::Vm& definition) {
   std::error_code error;
   std::filesystem::create_directories(options.directory, error);
   std::filesystem::permissions(options.directory, std::filesystem::perms::owner_all, error);
-  return std::make_shared<ManagedVm>(definition, options, host_probe_, hub_);
+  return std::make_shared<ManagedVm>(definition, options, host_probe_, hub_, activity_,
+                                     options_.tally.get());
 }
 
 absl::Status Registry::Load() {

@@ -11,6 +11,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "daemon/control/activity.h"
 #include "daemon/control/event_hub.h"
 #include "daemon/control/host_probe.h"
 #include "daemon/control/managed_vm.h"
@@ -23,6 +24,7 @@ struct RegistryOptions {
   std::string run_directory;
   WorkerOptions worker;  // directory is filled in for each VM
   uint32_t max_vms = 1000;
+  std::shared_ptr<CallTally> tally{};  // null: nobody asks what VMs count
 };
 
 // Thread-safe.
@@ -46,6 +48,7 @@ class Registry {
   void RetireAll(bool leave);
 
   EventHub& hub() { return hub_; }
+  Activity& activity() { return activity_; }
   const HostProbe& host_probe() const { return host_probe_; }
   uint32_t max_vms() const { return options_.max_vms; }
 
@@ -72,6 +75,7 @@ class Registry {
   const std::unique_ptr<Store> store_;
   const HostProbe host_probe_;
   EventHub hub_;
+  Activity activity_;
   std::atomic<bool> shutting_down_{false};
   absl::Mutex mutex_;
   // Null while a VM of that name is being made.

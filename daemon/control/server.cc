@@ -10,6 +10,8 @@
 
 #include <cstring>
 #include <filesystem>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
@@ -82,6 +84,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenOptions& optio
   builder.SetResourceQuota(quota);
   builder.SetMaxReceiveMessageSize(kMaxReceive);
   builder.SetMaxSendMessageSize(kMaxSend);
+  if (options.rpc_metrics) {
+    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> creators;
+    creators.push_back(options.rpc_metrics->Interceptors());
+    builder.experimental().SetInterceptorCreators(std::move(creators));
+  }
   for (grpc::Service* service :
        {static_cast<grpc::Service*>(&server->vms_), static_cast<grpc::Service*>(&server->sites_),
         static_cast<grpc::Service*>(&server->traces_),

@@ -9,6 +9,7 @@
 #include "core/base/unique_fd.h"
 #include "daemon/control/registry.h"
 #include "daemon/control/services.h"
+#include "daemon/metrics/rpc_metrics.h"
 #include "grpcpp/server.h"
 
 namespace trapline::daemon {
@@ -17,6 +18,7 @@ struct ListenOptions {
   std::string unix_socket;  // path; the default way in
   std::string tcp;          // ADDRESS:PORT, or empty
   bool insecure_tcp = false;
+  RpcMetrics* rpc_metrics = nullptr;  // null: calls are not counted
 };
 
 class Server {

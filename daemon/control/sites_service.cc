@@ -254,9 +254,7 @@ grpc::Status SitesService::ResetSiteCounters(grpc::ServerContext*,
     return status;
   worker::v1::SiteRequest reset;
   if (target.gpa) reset.set_gpa(*target.gpa);
-  grpc::ClientContext call;
-  google::protobuf::Empty nothing;
-  grpc::Status status = worker->stub().ResetCounters(&call, reset, &nothing);
+  grpc::Status status = target.vm->ResetCounters(reset);
   if (status.error_code() == grpc::NOT_FOUND && target.gpa)
     return NoSite(target.vm_name, *target.gpa);
   if (!status.ok()) return FromWorker(status, target.vm->id());

@@ -178,6 +178,8 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
     }
     auto* add = request_.encoding() == v1::TRACE_ENCODING_PACKED ? AddPacked : AddRecords;
     add(vm_->id(), *stats_, waiting_, sites_, &response_);
+    registry_.activity().trace_records += waiting_.size();
+    registry_.activity().trace_dropped += dropped() - told_;
     waiting_ = std::move(rest);
     told_ = dropped();
     response_.set_dropped(told_);

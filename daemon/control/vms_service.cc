@@ -228,6 +228,7 @@ grpc::Status VmsService::WatchVmEvents(grpc::ServerContext* context,
     if (registry_.shutting_down()) return ShuttingDown();
     uint64_t missed = 0, before = place;
     std::vector<v1::VmEvent> events = hub.Next(&place, wanted, kStreamPoll, &missed);
+    registry_.activity().events_missed += missed;
     if (events.empty() && (missed != 0 || place != before)) {  // a bookmark
       v1::WatchVmEventsResponse response;
       response.set_resume_token(hub.Token(place));

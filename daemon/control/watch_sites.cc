@@ -67,6 +67,7 @@ class WatchSitesStream final : public PumpedStream<v1::WatchSitesResponse> {
   absl::Time Busy(absl::Time now) override {
     if (now >= due_) {
       ++missed_;
+      ++registry_.activity().site_updates_missed;
       SetDue(now);
     }
     return due_;
