@@ -9,9 +9,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "cli/names.h"
 #include "cli/table.h"
 #include "cli/units.h"
-#include "cli/vm_text.h"
 #include "core/guest/abi.h"
 
 namespace trapline::cli {

@@ -9,7 +9,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "cli/status.h"
 #include "cli/units.h"
 #include "google/protobuf/util/time_util.h"
@@ -63,11 +62,6 @@ Cell StateCell(v1::Vm::State state) {
   return Cell(ShortName(v1::Vm::State_Name(state), "STATE_"), colour);
 }
 
-std::string ShortName(absl::string_view value_name, absl::string_view prefix) {
-  absl::ConsumePrefix(&value_name, prefix);
-  return value_name == "UNSPECIFIED" ? "" : absl::AsciiStrToLower(value_name);
-}
-
 v1::Technique TechniqueOf(absl::string_view name) {
   v1::Technique technique = v1::TECHNIQUE_UNSPECIFIED;
   (void)v1::Technique_Parse(absl::StrCat("TECHNIQUE_", absl::AsciiStrToUpper(name)), &technique);
@@ -79,12 +73,6 @@ v1::Engine EngineOf(absl::string_view name) {
   (void)v1::Engine_Parse(absl::StrCat("ENGINE_", absl::AsciiStrToUpper(name)), &engine);
   return engine;
 }
-
-std::string TechniqueName(v1::Technique technique) {
-  return ShortName(v1::Technique_Name(technique), "TECHNIQUE_");
-}
-
-std::string EngineName(v1::Engine engine) { return ShortName(v1::Engine_Name(engine), "ENGINE_"); }
 
 v1::Vm::State StateOf(absl::string_view name) {
   v1::Vm::State state = v1::Vm::STATE_UNSPECIFIED;
@@ -164,15 +152,6 @@ absl::StatusOr<v1::Vm> VmFromFlags(const VmFlags& flags) {
     (*vm.mutable_labels())[label.substr(0, equals)] = label.substr(equals + 1);
   }
   return vm;
-}
-
-std::string PolicyText(const v1::Policy& policy) {
-  std::string text = TechniqueName(policy.limit());
-  if (policy.interrupt_after() != 0)
-    absl::StrAppend(&text, ", patched after ", policy.interrupt_after(), " traps");
-  if (policy.linked_after() != 0)
-    absl::StrAppend(&text, ", linked after ", policy.linked_after(), " calls");
-  return text;
 }
 
 std::string EventKindName(v1::VmEvent::Kind kind) {

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "cli/command.h"
+#include "cli/names.h"
 #include "cli/table.h"
 #include "trapline/v1/vms.pb.h"
 
@@ -20,15 +21,9 @@ Cell StateCell(v1::Vm::State state);
 // The state of that name ("running"); UNSPECIFIED for others.
 v1::Vm::State StateOf(absl::string_view name);
 
-// An enum's value name without the enum's own prefix, in lower case: ENGINE_SOFT -> "soft"; "" for
-// UNSPECIFIED.
-std::string ShortName(absl::string_view value_name, absl::string_view prefix);
-
 // The value of a flag like --technique linked; the flag itself only admits names that exist.
 v1::Technique TechniqueOf(absl::string_view name);
 v1::Engine EngineOf(absl::string_view name);
-std::string TechniqueName(v1::Technique technique);
-std::string EngineName(v1::Engine engine);
 
 constexpr const char* kTechniques = "emulate|interrupt|linked";
 constexpr const char* kEngines = "auto|soft|direct|kvm";
@@ -51,9 +46,6 @@ struct PolicyFlags {
   v1::Policy ToPolicy() const;
 };
 void AddPolicyFlags(CLI::App& app, PolicyFlags& flags);
-
-// "linked, patched after 1 traps, linked after 16 calls"
-std::string PolicyText(const v1::Policy& policy);
 
 // The flags of `vm create` and `run` that say what the VM is.
 struct VmFlags {
