@@ -83,6 +83,9 @@ void AddVmInspectCommands(Commands& commands, CLI::App& vm);
 void AddVmConsoleCommand(Commands& commands, CLI::App& vm);
 void AddVmEventsCommand(Commands& commands, CLI::App& vm);
 
+// A part of `trapline sites`; `sites` is the group.
+void AddSitesTopCommand(Commands& commands, CLI::App& sites);
+
 // A part of `trapline bench`; `bench` is the group.
 void AddBenchHypercallCommand(Commands& commands, CLI::App& bench);
 

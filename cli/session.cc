@@ -17,6 +17,8 @@ namespace trapline::cli {
 namespace {
 
 constexpr int kMaxMessageBytes = 64 << 20;
+// Who waits for a daemon to come back should not wait much longer than it takes.
+constexpr int kMaxReconnectMs = 2000;
 
 std::string ChosenHost(const SessionOptions& options) {
   if (!options.host.empty()) return options.host;
@@ -48,6 +50,7 @@ Session::Session(Address address, absl::Time deadline, Output output, Interrupts
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // the daemon is on this machine
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
   channel_ = grpc::CreateCustomChannel(address_.grpc_target, grpc::InsecureChannelCredentials(),
                                        arguments);
   vms_ = v1::Vms::NewStub(channel_);

@@ -230,6 +230,7 @@ void AddSitesCommands(Commands& commands) {
   AddList(commands, sites);
   AddShow(commands, sites);
   AddWatch(commands, sites);
+  AddSitesTopCommand(commands, sites);
   AddSet(commands, sites);
   AddRevert(commands, sites);
   AddReset(commands, sites);

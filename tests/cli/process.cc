@@ -187,6 +187,10 @@ Daemon::Daemon() {
   if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp");
   directory_ = pattern;
   host_ = absl::StrCat("unix://", directory_, "/traplined.sock");
+  Start();
+}
+
+void Daemon::Start() {
   // Its log goes to a file: a pipe that nobody reads would fill and stop it.
   process_.emplace(std::vector<std::string>{
       "/bin/sh", "-c", absl::StrCat("exec \"$0\" \"$@\" >", directory_, "/log 2>&1"),
@@ -207,9 +211,14 @@ Daemon::Daemon() {
   }
 }
 
-Daemon::~Daemon() {
+void Daemon::Stop() {
   process_->Signal(SIGTERM);
   process_->Wait();
+  process_.reset();
+}
+
+Daemon::~Daemon() {
+  if (process_) Stop();
   std::error_code ignored;
   std::filesystem::remove_all(directory_, ignored);
 }

@@ -73,6 +73,10 @@ class Daemon {
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
+  // Ends it, by SIGTERM, with all its VMs; and starts it again where it was.
+  void Stop();
+  void Start();
+
   const std::string& host() const { return host_; }
   // Runs trapline with these arguments against this daemon to its end.
   Result Run(std::vector<std::string> arguments, std::string_view input = {}) const;
