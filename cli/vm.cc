@@ -58,6 +58,8 @@ std::string VmDetails(const v1::Vm& vm, bool colour) {
   details.Add("Memory", FormatSize(vm.spec().memory_bytes()));
   details.Add("Kernel", vm.spec().kernel_path());
   details.AddIfSet("Initrd", vm.spec().initrd_path());
+  details.AddIfSet("Symbols file", vm.spec().symbols_path());
+  details.AddIfSet("Symbols", vm.symbols());
   details.AddIfSet("Command line", vm.spec().command_line());
   details.AddIfSet("Policy", PolicyText(vm.spec().policy()));
   // Engine direct has nobody to count them.

@@ -117,6 +117,8 @@ void AddPolicyFlags(CLI::App& app, PolicyFlags& flags) {
 void AddVmFlags(CLI::App& app, VmFlags& flags) {
   app.add_option("--initrd", flags.initrd, "The initramfs, or a Multiboot image's module")
       ->type_name("FILE");
+  app.add_option("--symbols", flags.symbols, "The kernel's System.map or vmlinux")
+      ->type_name("FILE");
   app.add_option("--append", flags.command_line, "The kernel's command line")->type_name("TEXT");
   app.add_option("--vcpus", flags.vcpus, "Virtual CPUs")->type_name("N")->capture_default_str();
   AddSize(app, "--memory", flags.memory_bytes, "Guest RAM: 512M, 2G")->default_str("256M");
@@ -138,6 +140,11 @@ absl::StatusOr<v1::Vm> VmFromFlags(const VmFlags& flags) {
     absl::StatusOr<std::string> initrd = AbsoluteFile("--initrd", flags.initrd);
     if (!initrd.ok()) return initrd.status();
     spec.set_initrd_path(*std::move(initrd));
+  }
+  if (!flags.symbols.empty()) {
+    absl::StatusOr<std::string> symbols = AbsoluteFile("--symbols", flags.symbols);
+    if (!symbols.ok()) return symbols.status();
+    spec.set_symbols_path(*std::move(symbols));
   }
   spec.set_command_line(flags.command_line);
   spec.set_vcpus(flags.vcpus);

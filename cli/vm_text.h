@@ -51,6 +51,7 @@ void AddPolicyFlags(CLI::App& app, PolicyFlags& flags);
 struct VmFlags {
   std::string kernel;
   std::string initrd;
+  std::string symbols;
   std::string command_line;
   uint32_t vcpus = 1;
   uint64_t memory_bytes = uint64_t{256} << 20;

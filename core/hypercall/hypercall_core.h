@@ -105,8 +105,9 @@ class HypercallCore final : public LedgerServices {
   // Bytes of a hypercall that the engine found at load and could not confirm to be an instruction:
   // listed, and left alone. While no vCPU runs.
   void ListAmbiguous(uint64_t gpa);
-  // Looks the symbols of all sites up that have none yet.
-  void Symbolize(const Symbolizer& symbolizer);
+  // Looks the symbols of all sites up that have none yet, each once with symbols of the same
+  // revision.
+  void Symbolize(const Symbolizer& symbolizer, uint64_t revision);
   // The VM starts over: nothing is rewritten, sites stay known and keep their counts. While no vCPU
   // runs, before memory is loaded anew.
   void Reset();

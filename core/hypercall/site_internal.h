@@ -28,6 +28,8 @@ struct HypercallCore::Site {
   Reason reason = Reason::kNone;
   uint64_t transition_ns = 0;
   std::string symbol;
+  // With what and for which address a symbol was looked up last.
+  uint64_t symbols_revision = 0, symbol_gva = 0;
 
   bool Rewritten() const { return entry != engine::SiteEntry::kTrap; }
   engine::SiteSpec Spec() const {

@@ -381,23 +381,36 @@ absl::Status HypercallCore::ResetCounters(std::optional<uint64_t> gpa) {
   return absl::OkStatus();
 }
 
-void HypercallCore::Symbolize(const Symbolizer& symbolizer) {
+void HypercallCore::Symbolize(const Symbolizer& symbolizer, uint64_t revision) {
+  // vCPUs may be held meanwhile.
+  constexpr size_t kPerBatch = 1024;
+  std::vector<std::pair<Site*, std::string>> named;
   std::vector<std::pair<Site*, uint64_t>> unnamed;
   {
     absl::MutexLock lock(&mutex_);
     for (auto& site : sites_) {
-      if (site->symbol.empty()) unnamed.emplace_back(site.get(), site->gva);
+      bool looked_up = site->symbols_revision == revision && site->symbol_gva == site->gva;
+      if (!site->symbol.empty() || looked_up) continue;
+      site->symbols_revision = revision;
+      site->symbol_gva = site->gva;
+      unnamed.emplace_back(site.get(), site->gva);
     }
   }
-  for (const auto& entry : unnamed) {
-    Site* site = entry.first;
-    std::string symbol = symbolizer(entry.second);
-    if (symbol.empty()) continue;
+  for (const auto& [site, gva] : unnamed) {
+    std::string symbol = symbolizer(gva);
+    if (!symbol.empty()) named.emplace_back(site, std::move(symbol));
+  }
+  for (size_t first = 0; first < named.size(); first += kPerBatch) {
     // Fields of a record change only while no vCPU executes.
     engine_.RunExclusive([&] {
       absl::MutexLock lock(&mutex_);
-      site->symbol = std::move(symbol);
-      Publish(site);
+      for (size_t i = first; i < std::min(first + kPerBatch, named.size()); ++i) {
+        auto& [site, symbol] = named[i];
+        // Found again at another address meanwhile.
+        if (site->gva != site->symbol_gva) continue;
+        site->symbol = std::move(symbol);
+        Publish(site);
+      }
     });
   }
 }

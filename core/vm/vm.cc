@@ -34,11 +34,10 @@
 #include "core/machine/platform/platform.h"
 #include "core/vm/disassembler.h"
 #include "core/vm/engine_choice.h"
-#include "core/vm/kernel_symbols.h"
+#include "core/vm/guest_symbols.h"
 #include "core/vm/lifecycle.h"
 #include "core/vm/linear_memory.h"
 #include "core/vm/run_gate.h"
-#include "core/vm/symbols.h"
 #include "core/vm/vcpu_thread.h"
 #include "core/x86/flags.h"
 #include "core/x86/paging.h"
@@ -48,6 +47,7 @@ namespace {
 
 constexpr uint64_t kMaxRead = uint64_t{16} << 20;
 constexpr uint32_t kMaxInstructions = 1000;
+constexpr uint64_t kMaxSymbolFile = uint64_t{1} << 30;
 constexpr uint64_t kLongestInstruction = 15;
 constexpr size_t kConsoleQueue = 64 << 10;  // bytes typed and not read
 
@@ -63,8 +63,9 @@ absl::Status FieldError(absl::string_view field, absl::string_view message) {
 // A file of the host's, mapped for reading for as long as the VM may boot from it.
 class ImageFile {
  public:
-  // limit: the VM's memory; what is larger is not read at all.
-  static absl::StatusOr<ImageFile> Open(const std::string& path, uint64_t limit) {
+  // What is larger than limit is not read at all; whose: what the limit is.
+  static absl::StatusOr<ImageFile> Open(const std::string& path, uint64_t limit,
+                                        absl::string_view whose = "the VM's memory") {
     // Not blocking, since the path may name a pipe.
     base::UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (!fd.valid()) return absl::InvalidArgumentError(absl::StrCat(path, ": ", strerror(errno)));
@@ -74,8 +75,8 @@ class ImageFile {
     }
     if (info.st_size == 0) return absl::InvalidArgumentError(absl::StrCat(path, ": empty"));
     if (static_cast<uint64_t>(info.st_size) > limit) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          path, ": ", info.st_size, " bytes, more than the VM's memory (", limit, ")"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": ", info.st_size, " bytes, more than ", whose, " (", limit, ")"));
     }
     ImageFile file;
     file.bytes_.resize(static_cast<size_t>(info.st_size));
@@ -150,6 +151,8 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
   absl::StatusOr<std::vector<Instruction>> Disassemble(uint32_t vcpu, uint64_t gva,
                                                        uint32_t count) override;
   std::string Symbolize(uint64_t gva) override;
+  void SymbolizeSites() override;
+  std::string symbols_state() const override { return symbols_->state(); }
   hypercall::HypercallCore& hypercalls() override { return *hypercalls_; }
   uint64_t instructions_retired() const override;
 
@@ -194,9 +197,13 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
 
   machine::PlatformObserver PlatformCallbacks();
   absl::Status LoadImages();
+  absl::Status ReadSuppliedSymbols();
   const engine::direct::HostProbe& Probe();
   absl::StatusOr<std::unique_ptr<engine::Engine>> MakeEngine(const hypercall::StatsFile& stats);
   size_t QueueConsole(std::string_view bytes);
+  GuestSymbols::Vcpus AllVcpus();
+  // On the thread of a vCPU that is not in Run.
+  std::string SymbolizeFrom(uint32_t vcpu, uint64_t gva);
   void NudgeAll();
   void CloseGate() {
     gate_.Close([this] { NudgeAll(); });
@@ -223,8 +230,7 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
   std::vector<uint64_t> code_entries_;
   ChosenEngine chosen_{EngineKind::kSoft, ""};
   std::optional<engine::direct::HostProbe> probe_;
-  SymbolTable symbols_;
-  std::atomic<bool> search_kernel_symbols_{false};  // a Linux kernel, whose table was not found yet
+  std::unique_ptr<GuestSymbols> symbols_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<machine::Platform> platform_;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
@@ -312,7 +318,9 @@ absl::Status VmImpl::Build() {
   auto memory = machine::GuestMemory::Create(config_.memory_bytes);
   if (!memory.ok()) return FieldError("memory_bytes", memory.status());
   memory_ = *std::move(memory);
+  symbols_ = std::make_unique<GuestSymbols>(config_.name, *memory_);
   if (auto status = LoadImages(); !status.ok()) return status;
+  if (auto status = ReadSuppliedSymbols(); !status.ok()) return FieldError("symbols_path", status);
 
   auto stats = hypercall::StatsFile::Create(config_.stats_path, config_.vcpus);
   if (!stats.ok()) return stats.status();
@@ -332,7 +340,7 @@ absl::Status VmImpl::Build() {
   for (uint32_t i = 0; i < config_.vcpus; ++i) {
     vcpus_.push_back(std::make_unique<VcpuThread>(
         i, VcpuShared{gate_, clock_, *platform_, *memory_, *this, hypercalls_, on_dead, start,
-                      [this](uint64_t gva) { return Symbolize(gva); }}));
+                      [this, i](uint64_t gva) { return SymbolizeFrom(i, gva); }}));
     auto vcpu = engine_->CreateVcpu(i, *vcpus_.back());
     if (!vcpu.ok()) return vcpu.status();
     vcpus_.back()->SetVcpu(*std::move(vcpu));
@@ -370,10 +378,24 @@ absl::Status VmImpl::LoadImages() {
   image_ = *std::move(loaded);
   code_entries_ = {image_.boot_registers.rip};
   for (const machine::Symbol& symbol : image_.symbols) {
-    if (symbol.is_code) code_entries_.push_back(symbol.address);
+    if (symbol.is_function) code_entries_.push_back(symbol.address);
   }
-  symbols_.Set(std::exchange(image_.symbols, {}));
-  search_kernel_symbols_ = image_.kind == machine::ImageKind::kBzImage;
+  symbols_->Begin(std::exchange(image_.symbols, {}), image_.kind == machine::ImageKind::kBzImage);
+  return absl::OkStatus();
+}
+
+absl::Status VmImpl::ReadSuppliedSymbols() {
+  if (config_.symbols_path.empty()) return absl::OkStatus();
+  if (image_.kind != machine::ImageKind::kBzImage)
+    return absl::InvalidArgumentError("only for a Linux bzImage: other images bring their own");
+  auto bytes = ImageFile::Open(config_.symbols_path, kMaxSymbolFile, "what can be symbols");
+  if (!bytes.ok()) return bytes.status();
+  auto file = ReadSymbolFile(bytes->bytes());
+  if (!file.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(config_.symbols_path, ": ", file.status().message()));
+  }
+  symbols_->Supply(config_.symbols_path, *std::move(file));
   return absl::OkStatus();
 }
 
@@ -713,17 +735,29 @@ absl::StatusOr<std::vector<Instruction>> VmImpl::Disassemble(uint32_t vcpu, uint
   return instructions;
 }
 
-std::string VmImpl::Symbolize(uint64_t gva) {
-  // Addresses in the lower half are user space's, and a kernel's table is there once it has
-  // unpacked itself.
-  if (search_kernel_symbols_ && gva >> 63) {
-    auto found = FindKernelSymbols(*memory_);
-    if (!found.empty()) {
-      symbols_.Set(std::move(found));
-      search_kernel_symbols_ = false;
+GuestSymbols::Vcpus VmImpl::AllVcpus() {
+  return [this](absl::FunctionRef<bool(engine::Vcpu&)> look) {
+    CloseGate();
+    for (auto& vcpu : vcpus_) {
+      if (look(vcpu->vcpu())) break;
     }
-  }
-  return symbols_.Find(gva);
+    gate_.Open();
+  };
+}
+
+std::string VmImpl::Symbolize(uint64_t gva) { return symbols_->Find(gva, AllVcpus()); }
+
+std::string VmImpl::SymbolizeFrom(uint32_t vcpu, uint64_t gva) {
+  return symbols_->Find(gva, [this, vcpu](absl::FunctionRef<bool(engine::Vcpu&)> look) {
+    look(vcpus_[vcpu]->vcpu());
+  });
+}
+
+void VmImpl::SymbolizeSites() {
+  symbols_->Locate(AllVcpus());
+  uint64_t revision = symbols_->revision();
+  auto table = symbols_->table();
+  hypercalls_->Symbolize([&](uint64_t gva) { return table->Find(gva); }, revision);
 }
 
 uint64_t VmImpl::instructions_retired() const {

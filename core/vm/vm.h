@@ -31,6 +31,9 @@ struct VmConfig {
   uint64_t memory_bytes = uint64_t{256} << 20;  // a multiple of 4 KiB
   std::string kernel_path;                      // bzImage, ELF64, or Multiboot 1
   std::string initrd_path;                      // may be empty; the one module of a Multiboot image
+  // Symbols of a Linux kernel, for who wants names that its own memory does not tell: a System.map
+  // or an ELF vmlinux. May be empty.
+  std::string symbols_path;
   std::string command_line;
   EngineKind engine = EngineKind::kAuto;
   hypercall::Policy policy;
@@ -97,7 +100,7 @@ class Vm {
  public:
   // Checks the configuration, loads the images and makes the vCPUs; no guest code runs yet.
   // INVALID_ARGUMENT: what is wrong with which field, with payload "trapline/field" naming it
-  // (kernel, initrd, command_line, vcpus, memory_bytes, engine).
+  // (kernel, initrd, symbols_path, command_line, vcpus, memory_bytes, engine).
   static absl::StatusOr<std::unique_ptr<Vm>> Create(const VmConfig& config, Observer observer);
   virtual ~Vm() = default;
 
@@ -134,8 +137,12 @@ class Vm {
   // count instructions at a linear address (at most 1,000), in the mode that vCPU is in.
   virtual absl::StatusOr<std::vector<Instruction>> Disassemble(uint32_t vcpu, uint64_t gva,
                                                                uint32_t count) = 0;
-  // The nearest symbol at or below a linear address: "name+0x12", empty if unknown.
+  // The symbol that covers a linear address: "name+0x12", empty if unknown.
   virtual std::string Symbolize(uint64_t gva) = 0;
+  // Gives sites that have none yet their symbols.
+  virtual void SymbolizeSites() = 0;
+  // Where symbols come from, or why there are none; readable.
+  virtual std::string symbols_state() const = 0;
 
   // Sites, policy, counters and the trace; valid for the Vm's life.
   virtual hypercall::HypercallCore& hypercalls() = 0;

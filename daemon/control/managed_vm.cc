@@ -323,8 +323,9 @@ std::vector<v1::Vm> ManagedVm::Snapshots(const std::vector<ManagedVm*>& vms) {
   }
   open.Wait();
   for (size_t i = 0; i < vms.size(); ++i) {
-    if (questions[i]->answered)
-      snapshots[i].set_instructions_retired(questions[i]->answer.instructions_retired());
+    if (!questions[i]->answered) continue;
+    snapshots[i].set_instructions_retired(questions[i]->answer.instructions_retired());
+    snapshots[i].set_symbols(questions[i]->answer.symbols());
   }
   return snapshots;
 }

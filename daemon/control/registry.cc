@@ -85,6 +85,8 @@ grpc::Status Registry::Create(const std::string& id, const v1::Vm& wanted, bool 
     return InvalidField("vm.spec.kernel_path", "must be an absolute path on the daemon's machine");
   if (!spec.initrd_path().empty() && spec.initrd_path()[0] != '/')
     return InvalidField("vm.spec.initrd_path", "must be an absolute path on the daemon's machine");
+  if (!spec.symbols_path().empty() && spec.symbols_path()[0] != '/')
+    return InvalidField("vm.spec.symbols_path", "must be an absolute path on the daemon's machine");
   {
     absl::MutexLock lock(&mutex_);
     if (vms_.count(id) != 0)

@@ -96,6 +96,7 @@ void WorkerService::FillStatus(vm::Vm& vm, worker::v1::Status* status) {
   status->set_engine_reason(vm.engine_reason());
   status->set_instructions_retired(vm.instructions_retired());
   status->set_pid(getpid());
+  status->set_symbols(vm.symbols_state());
 }
 
 // ---- What happens ----
@@ -160,6 +161,7 @@ grpc::Status WorkerService::Create(grpc::ServerContext*, const worker::v1::Creat
   if (spec.memory_bytes() != 0) config.memory_bytes = spec.memory_bytes();
   config.kernel_path = spec.kernel_path();
   config.initrd_path = spec.initrd_path();
+  config.symbols_path = spec.symbols_path();
   config.command_line = spec.command_line();
   config.engine = FromProto(spec.engine());
   config.stats_path = request->stats_path();
@@ -297,7 +299,7 @@ grpc::Status WorkerService::Symbolize(grpc::ServerContext*, const google::protob
                                       google::protobuf::Empty*) {
   vm::Vm* vm;
   if (auto status = Get(&vm); !status.ok()) return status;
-  vm->hypercalls().Symbolize([vm](uint64_t gva) { return vm->Symbolize(gva); });
+  vm->SymbolizeSites();
   return grpc::Status::OK;
 }
 

@@ -267,6 +267,32 @@ TEST_F(Api, AKilledWorkerIsAFailedVmWhoseSitesCanStillBeRead) {
   EXPECT_GT(sites.sites(0).fast_calls(), 0u);
 }
 
+TEST_F(Api, SymbolsThatAreNoneAreRefusedByTheirField) {
+  auto refused = [&](const std::string& path) {
+    v1::CreateVmRequest request;
+    request.set_vm_id("a");
+    auto* spec = request.mutable_vm()->mutable_spec();
+    spec->set_kernel_path(std::string(TRAPLINE_GUESTS_DIR) + "/hello.elf");
+    spec->set_symbols_path(path);
+    spec->set_memory_bytes(64 << 20);
+    v1::Vm vm;
+    grpc::ClientContext context;
+    grpc::Status status = daemon_->vms().CreateVm(&context, request, &vm);
+    EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+    return DetailOf<google::rpc::BadRequest>(status).field_violations(0);
+  };
+  EXPECT_EQ(refused("relative/System.map").field(), "vm.spec.symbols_path");
+  const auto elf = refused("/proc/self/exe");
+  EXPECT_EQ(elf.field(), "vm.spec.symbols_path");
+  EXPECT_THAT(elf.description(), ::testing::HasSubstr("bring their own"));
+}
+
+TEST_F(Api, AVmSaysWhereItsNamesComeFrom) {
+  ASSERT_TRUE(Create("a", "hello", kEndless).ok());
+  ASSERT_TRUE(Start("a").ok());
+  EXPECT_THAT(Get("a").symbols(), ::testing::HasSubstr("the image's own"));
+}
+
 TEST_F(Api, SigtermEndsStreamsAndTheDaemonWithZeroAndDefinitionsSurvive) {
   ASSERT_TRUE(Create("a", "hello", kEndless).ok());
   ASSERT_TRUE(Start("a").ok());

@@ -7,23 +7,13 @@
 #include <filesystem>
 
 #include "core/hypercall/stats_reader.h"
+#include "tests/boot/debian.h"
 #include "tests/vm/running_vm.h"
 
 namespace trapline::vm {
 namespace {
 
 using ::testing::HasSubstr;
-
-VmConfig DebianConfig(uint32_t vcpus, const std::string& more = "") {
-  VmConfig config;
-  config.name = "debian";
-  config.vcpus = vcpus;
-  config.memory_bytes = uint64_t{512} << 20;
-  config.kernel_path = TRAPLINE_DEBIAN_GUEST "/vmlinuz";
-  config.initrd_path = TRAPLINE_DEBIAN_GUEST "/initramfs.cpio.gz";
-  config.command_line = "console=ttyS0 " + more;
-  return config;
-}
 
 TEST(Debian, SwitchesItselfOffOnOneVcpu) {
   RunningVm guest(DebianConfig(1, "trapline.poweroff"));
@@ -51,7 +41,7 @@ TEST(Debian, BootsToAShellOnFourVcpusAndItsSitesGetHot) {
 
   auto reader = hypercall::StatsReader::Open(config.stats_path);
   ASSERT_TRUE(reader.ok());
-  guest.vm().hypercalls().Symbolize([&](uint64_t gva) { return guest.vm().Symbolize(gva); });
+  guest.vm().SymbolizeSites();
   bool send_ipi = false, linked = false;
   for (const hypercall::SiteView& site : (*reader)->Sites()) {
     EXPECT_EQ(site.cpl, 0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hostile symbol tables in guest memory. Behind what the input says comes a token table that is
-// right, since the search starts there and no fuzzer would guess one.
+// Hostile symbol tables in guest memory. A token table that is right stands among them, since the
+// search starts there and no fuzzer would guess one: behind the input, or before what follows the
+// size that its first two bytes say, as later kernels have it.
 #include "core/vm/kernel_symbols.h"
 
 #include "tests/fuzz/image_fuzz.h"
@@ -30,13 +31,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace trapline;
   static machine::GuestMemory& memory = *machine::GuestMemory::Create(kMemory)->release();
   static const std::vector<std::byte> tokens = TokenTable();
-  std::vector<std::byte> bytes = machine::CopyOf(data, size);
+  std::vector<std::byte> input = machine::CopyOf(data, size), bytes, behind;
+  const size_t before = size < 2 ? size : std::min<size_t>(size, data[0] | data[1] << 8);
+  bytes.assign(input.begin(), input.begin() + static_cast<ptrdiff_t>(before));
+  behind.assign(input.begin() + static_cast<ptrdiff_t>(before), input.end());
   bytes.resize((bytes.size() + 7) & ~size_t{7});
   bytes.insert(bytes.end(), tokens.begin(), tokens.end());
+  bytes.insert(bytes.end(), behind.begin(), behind.end());
+  bytes.resize((bytes.size() + 7) & ~size_t{7});
   if (bytes.size() > kMemory) return 0;
   if (!memory.Clear().ok() || !memory.Write(kMemory - bytes.size(), bytes).ok()) std::abort();
-  for (const machine::Symbol& symbol : vm::FindKernelSymbols(memory)) {
-    if (symbol.name.empty()) std::abort();
+  auto table = vm::FindKernelSymbols(memory, [](const vm::KernelTable&) { return true; });
+  if (!table) return 0;
+  for (const machine::Symbol& symbol : table->Code(0)) {
+    if (symbol.name.empty() || symbol.size == 0) std::abort();
   }
   return 0;
 }

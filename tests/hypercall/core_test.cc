@@ -447,10 +447,33 @@ TEST_F(Core, SymbolsAreFilledInOnce) {
     ++asked;
     return "at_" + std::to_string(gva);
   };
-  core_->Symbolize(symbolizer);
-  core_->Symbolize(symbolizer);
+  core_->Symbolize(symbolizer, 1);
+  core_->Symbolize(symbolizer, 2);
   EXPECT_EQ(asked, 1);
   EXPECT_EQ(Site().symbol, "at_" + std::to_string(kSite));
+}
+
+TEST_F(Core, ASymbolThatIsNotThereIsLookedUpAgainOnlyAmongOthers) {
+  constexpr int kSites = 1000;
+  for (uint64_t i = 0; i < kSites; ++i) Trap(0x10000 + 4 * i);
+  int asked = 0;
+  std::string answer;
+  auto symbolizer = [&](uint64_t) {
+    ++asked;
+    return answer;
+  };
+  core_->Symbolize(symbolizer, 1);
+  core_->Symbolize(symbolizer, 1);
+  EXPECT_EQ(asked, kSites);
+  Trap(0x20000);
+  core_->Symbolize(symbolizer, 1);
+  EXPECT_EQ(asked, kSites + 1) << "a site that is new";
+  answer = "found";
+  int exclusive = engine_.exclusive;
+  core_->Symbolize(symbolizer, 2);
+  EXPECT_EQ(asked, 2 * (kSites + 1));
+  EXPECT_EQ(engine_.exclusive, exclusive + 1) << "vCPUs are held once for all";
+  for (const auto& site : reader_->Sites()) EXPECT_EQ(site.symbol, "found");
 }
 
 TEST_F(Core, AFullLedgerServesAllTheSame) {

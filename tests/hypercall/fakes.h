@@ -135,6 +135,7 @@ class FakeEngine final : public engine::Engine {
   }
   void RunExclusive(absl::FunctionRef<void()> body) override {
     if (auto first = std::exchange(before_exclusive, nullptr)) first();
+    ++exclusive;
     body();
   }
   void InvalidateCode(uint64_t gpa, uint64_t) override { invalidated.push_back(gpa); }
@@ -162,6 +163,7 @@ class FakeEngine final : public engine::Engine {
     }
   }
 
+  int exclusive = 0;                       // bodies run alone
   std::function<void()> before_exclusive;  // called once: somebody else was faster
   engine::RewriteResult refuse_link = engine::RewriteResult::kDone;
   std::map<uint64_t, bool> settled;

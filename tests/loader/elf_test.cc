@@ -55,6 +55,8 @@ TEST(Elf64, ASpoiltSymbolTableCostsOnlyTheTable) {
       [](ImageBytes& e) { SectionOf(e, 2).sh_offset = e.size(); },
       [](ImageBytes& e) { SectionOf(e, 2).sh_size = ~uint64_t{0}; },
       [](ImageBytes& e) { SectionOf(e, 2).sh_size = 0; },
+      [](ImageBytes& e) { SectionOf(e, 3).sh_flags = SHF_ALLOC; },
+      [](ImageBytes& e) { SectionOf(e, 3).sh_size = 0x10; },
   };
   for (const auto& spoil : kSpoilers) {
     ImageBytes image = MakeElf64();

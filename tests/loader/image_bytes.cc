@@ -61,7 +61,7 @@ ImageBytes MakeElf64() {
   constexpr uint64_t kCodeOffset = 0x200, kDataOffset = 0x300, kSymbols = 0x380, kStrings = 0x3c8,
                      kSections = 0x400;
   constexpr char kNames[] = "\0start\0finish";
-  ImageBytes elf(kSections + 3 * sizeof(Elf64_Shdr));
+  ImageBytes elf(kSections + 4 * sizeof(Elf64_Shdr));
   Elf64_Ehdr& header = HeaderOf(elf);
   std::memcpy(header.e_ident, ELFMAG, SELFMAG);
   header.e_ident[EI_CLASS] = ELFCLASS64;
@@ -77,7 +77,7 @@ ImageBytes MakeElf64() {
   header.e_phentsize = sizeof(Elf64_Phdr);
   header.e_phnum = 2;
   header.e_shentsize = sizeof(Elf64_Shdr);
-  header.e_shnum = 3;
+  header.e_shnum = 4;
   std::fill(elf.begin() + kCodeOffset, elf.begin() + kSymbols, kFill);
   SegmentOf(elf, 0) = {PT_LOAD,  PF_R | PF_X,  kCodeOffset,  L::kCode,
                        L::kCode, L::kCodeSize, L::kCodeSize, 4096};
@@ -85,12 +85,14 @@ ImageBytes MakeElf64() {
                        L::kData, L::kDataFileSize, L::kDataSize, 4096};
   const Elf64_Sym symbols[] = {
       {},
-      {7, ELF64_ST_INFO(STB_GLOBAL, STT_FUNC), 0, 1, L::kCode + 0x40, 0x20},
-      {1, ELF64_ST_INFO(STB_GLOBAL, STT_FUNC), 0, 1, L::kCode + 0x10, 0x30}};
+      {7, ELF64_ST_INFO(STB_GLOBAL, STT_FUNC), 0, 3, L::kCode + 0x40, 0x20},
+      {1, ELF64_ST_INFO(STB_GLOBAL, STT_FUNC), 0, 3, L::kCode + 0x10, 0x30}};
   std::memcpy(elf.data() + kSymbols, symbols, sizeof symbols);
   std::memcpy(elf.data() + kStrings, kNames, sizeof kNames);
   SectionOf(elf, 1) = {0, SHT_SYMTAB, 0, 0, kSymbols, sizeof symbols, 2, 0, 8, sizeof(Elf64_Sym)};
   SectionOf(elf, 2) = {0, SHT_STRTAB, 0, 0, kStrings, sizeof kNames, 0, 0, 1, 0};
+  SectionOf(elf, 3) = {
+      0, SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, L::kCode, kCodeOffset, L::kCodeSize, 0, 0, 16, 0};
   return elf;
 }
 

@@ -10,13 +10,13 @@
 #include "core/guest/abi.h"
 #include "core/machine/loader/boot_layout.h"
 #include "core/machine/loader/bytes.h"
+#include "core/machine/loader/elf_symbols.h"
 #include "core/machine/loader/formats.h"
 
 namespace trapline::machine {
 namespace {
 
-constexpr size_t kMaxSegments = 64, kMaxSections = 4096;
-constexpr size_t kMaxSymbols = 1 << 20, kMaxSymbolName = 1 << 10;
+constexpr size_t kMaxSegments = 64;
 constexpr std::string_view kNoteOwner("Trapline\0", 9);
 
 absl::Status Bad(absl::string_view field, absl::string_view why) {
@@ -26,14 +26,10 @@ absl::Status Bad(absl::string_view field, absl::string_view why) {
 struct Elf32 {
   using Header = Elf32_Ehdr;
   using Segment = Elf32_Phdr;
-  using Section = Elf32_Shdr;
-  using Entry = Elf32_Sym;
 };
 struct Elf64 {
   using Header = Elf64_Ehdr;
   using Segment = Elf64_Phdr;
-  using Section = Elf64_Shdr;
-  using Entry = Elf64_Sym;
 };
 
 absl::Status LoadSegment(GuestMemory& memory, std::span<const std::byte> image, uint64_t offset,
@@ -63,44 +59,6 @@ absl::Status LoadSegment(GuestMemory& memory, std::span<const std::byte> image, 
     }
   }
   return memory.Write(address, image.subspan(offset, file_size));
-}
-
-// Symbols are for people: what is wrong with the table costs only the table.
-template <class Elf>
-std::vector<Symbol> ReadSymbols(std::span<const std::byte> image,
-                                const typename Elf::Header& header) {
-  std::vector<Symbol> symbols;
-  if (header.e_shentsize != sizeof(typename Elf::Section) || header.e_shnum > kMaxSections)
-    return symbols;
-  auto section_at = [&](uint64_t index) {
-    return ReadAt<typename Elf::Section>(image,
-                                         header.e_shoff + index * sizeof(typename Elf::Section));
-  };
-  for (uint64_t i = 0; i < header.e_shnum; ++i) {
-    auto table = section_at(i);
-    if (!table || table->sh_type != SHT_SYMTAB || table->sh_link >= header.e_shnum) continue;
-    auto strings = section_at(table->sh_link);
-    if (!strings || !base::RangeFits(strings->sh_offset, strings->sh_size, image.size())) continue;
-    auto text = image.subspan(strings->sh_offset, strings->sh_size);
-    if (!base::RangeFits(table->sh_offset, table->sh_size, image.size())) continue;
-    auto entries = image.subspan(table->sh_offset, table->sh_size);
-    for (uint64_t at = 0; symbols.size() < kMaxSymbols; at += sizeof(typename Elf::Entry)) {
-      auto entry = ReadAt<typename Elf::Entry>(entries, at);
-      if (!entry) break;
-      unsigned type = entry->st_info & 0xf;
-      if (entry->st_shndx == SHN_UNDEF || type > STT_FUNC || entry->st_name >= text.size())
-        continue;
-      const char* name = reinterpret_cast<const char*>(text.data()) + entry->st_name;
-      size_t length = strnlen(name, std::min<size_t>(text.size() - entry->st_name, kMaxSymbolName));
-      if (length > 0)
-        symbols.push_back(
-            {entry->st_value, entry->st_size, std::string(name, length), type == STT_FUNC});
-    }
-    break;  // an image has one symbol table
-  }
-  std::sort(symbols.begin(), symbols.end(),
-            [](const Symbol& a, const Symbol& b) { return a.address < b.address; });
-  return symbols;
 }
 
 // Looks through the notes of one segment for ours: name size, descriptor size, type, then both,
@@ -173,7 +131,8 @@ absl::StatusOr<ElfContents> Load(GuestMemory& memory, std::span<const std::byte>
   if (!entry_inside)
     return Bad("e_entry",
                absl::StrCat("0x", absl::Hex(contents.entry), " is in no loaded segment"));
-  contents.symbols = ReadSymbols<Elf>(image, *header);
+  // Symbols are for people: what is wrong with the table costs only the table.
+  contents.symbols = CodeSymbols(ReadElfSymbols(image));
   return contents;
 }
 

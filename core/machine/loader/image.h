@@ -29,12 +29,12 @@ struct ImageSpec {
 
 enum class ImageKind { kBzImage, kElf64, kMultiboot };
 
-// A function or object of the image's own symbol table.
+// A name of code: it covers [address, address + size), which is never empty.
 struct Symbol {
   uint64_t address;
   uint64_t size;
   std::string name;
-  bool is_code = false;  // the table says that it is a function
+  bool is_function = false;  // the table says so; otherwise it may be a label within one
 };
 
 // A segment as an ELF image asks for it: [gpa, gpa + size), and what the guest may do there.
@@ -46,7 +46,7 @@ struct Segment {
 struct LoadedImage {
   ImageKind kind;
   x86::Registers boot_registers;  // of the boot processor
-  std::vector<Symbol> symbols;    // sorted by address; empty if the image has none
+  std::vector<Symbol> symbols;    // of its code, sorted by address; empty if it has none
   // What the image's ELF note of owner "Trapline" says, if it has one: it was written for our
   // paravirtual ABI (core/guest/abi.h).
   std::optional<uint32_t> abi_version{};
