@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `trapline sites ls|show|set|revert|reset`: hypercall sites and the policy about them.
+// `trapline sites ls|show|code|set|revert|reset`: hypercall sites and the policy about them.
 #include <memory>
 #include <string>
 #include <vector>
@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/site_code_text.h"
 #include "cli/sites_text.h"
 #include "cli/sites_watch.h"
 #include "cli/units.h"
@@ -141,6 +142,43 @@ void AddShow(Commands& commands, CLI::App& sites) {
   AddSite(app, *target)->required();
 }
 
+void AddCode(Commands& commands, CLI::App& sites) {
+  struct Flags : Target {
+    uint32_t before = 6, after = 6;
+  };
+  const auto flags = std::make_shared<Flags>();
+  CLI::App& app = commands.Add(
+      sites,
+      {.name = "code",
+       .description = "The code around a site: as the guest wrote it, and as it is now",
+       .examples = "trapline sites code debian 0x1e3f0a7\n"
+                   "trapline sites code debian 0x1e3f0a7 --before 20 --after 20"},
+      [flags](Session& session) -> absl::StatusOr<int> {
+        v1::DisassembleSiteRequest request;
+        request.set_name(flags->name());
+        request.set_before(flags->before);
+        request.set_after(flags->after);
+        const auto code = session.Call(session.sites(), &v1::Sites::Stub::DisassembleSite, request);
+        if (!code.ok()) return code.status();
+        const Output& out = session.output();
+        const absl::Status status =
+            out.people() ? out.Text(SiteCodeText(*code, out.colour())) : out.Document(*code);
+        if (!status.ok()) return status;
+        return kOk;
+      });
+  AddVm(app, flags->vm);
+  AddSite(app, *flags)->required();
+  const auto in_range = CLI::Range(uint32_t{1}, uint32_t{100}).description("");
+  app.add_option("--before", flags->before, "Instructions before it")
+      ->type_name("N")
+      ->check(in_range)
+      ->capture_default_str();
+  app.add_option("--after", flags->after, "Instructions behind it")
+      ->type_name("N")
+      ->check(in_range)
+      ->capture_default_str();
+}
+
 void AddSet(Commands& commands, CLI::App& sites) {
   struct Flags : Target {
     PolicyFlags policy;
@@ -229,6 +267,7 @@ void AddSitesCommands(Commands& commands) {
       commands.AddGroup("sites", "Hypercall sites: what was found, rewritten, and what it cost");
   AddList(commands, sites);
   AddShow(commands, sites);
+  AddCode(commands, sites);
   AddWatch(commands, sites);
   AddSitesTopCommand(commands, sites);
   AddSet(commands, sites);

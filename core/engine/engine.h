@@ -10,6 +10,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -132,6 +133,15 @@ enum class RewriteResult : uint8_t {
   kJumpUnplanned,  // nothing prepared: the site was not known at load, or there were too many
 };
 
+// Code of an engine's own that calls from a rewritten site pass, at its address in the guest's
+// address space.
+struct Trampoline {
+  std::string name;  // "stub", "entry"
+  uint64_t address;
+  std::vector<std::byte> code;
+  std::map<uint64_t, std::string> labels;  // what it leads to by name, in it and elsewhere
+};
+
 // What CPUID shall say beyond what the engine itself decides.
 struct CpuConfig {
   uint32_t vcpu_count = 1;
@@ -170,6 +180,14 @@ class Engine {
 
   // While this is on, calls that the engine serves by itself are recorded as well (call_log.h).
   virtual void TraceCalls(bool on) = 0;
+
+  // What a call from this site passes, in order: none where the site is not linked, or leads
+  // straight into the engine. Only within RunExclusive.
+  virtual std::vector<Trampoline> TrampolinesOf(uint64_t) { return {}; }
+
+  // Lays the guest's own bytes over what of bytes, which begin at gpa, the engine has written, at
+  // sites that core/hypercall knows of or does not. Only within RunExclusive.
+  virtual void OverlayOriginal(uint64_t, std::span<std::byte>) {}
 
   // An image was loaded into memory; no vCPU runs. The addresses of what may be hypercall
   // instructions and could not be told from other bytes.

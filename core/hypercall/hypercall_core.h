@@ -108,6 +108,8 @@ class HypercallCore final : public LedgerServices {
   // Looks the symbols of all sites up that have none yet, each once with symbols of the same
   // revision.
   void Symbolize(const Symbolizer& symbolizer, uint64_t revision);
+  // Where a site was last found executed. NOT_FOUND: no such site.
+  absl::StatusOr<uint64_t> LinearAddressOf(uint64_t gpa) const;
   // The VM starts over: nothing is rewritten, sites stay known and keep their counts. While no vCPU
   // runs, before memory is loaded anew.
   void Reset();

@@ -415,6 +415,13 @@ void HypercallCore::Symbolize(const Symbolizer& symbolizer, uint64_t revision) {
   }
 }
 
+absl::StatusOr<uint64_t> HypercallCore::LinearAddressOf(uint64_t gpa) const {
+  const Site* site = Find(gpa);
+  if (!site) return NoSite(gpa);
+  absl::MutexLock lock(&mutex_);
+  return site->gva;
+}
+
 void HypercallCore::Reset() {
   engine_.RunExclusive([&] {
     absl::MutexLock lock(&mutex_);

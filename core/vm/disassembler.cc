@@ -5,6 +5,8 @@
 #include <Zydis/Zydis.h>
 
 #include <array>
+#include <cstring>
+#include <utility>
 
 #include "core/x86/flags.h"
 
@@ -26,6 +28,53 @@ ZydisDecoder MakeDecoder(unsigned code_bits) {
   return decoder;
 }
 
+using Operands = std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT>;
+
+// Intel syntax with names for absolute addresses that have one.
+class NamingFormatter {
+ public:
+  explicit NamingFormatter(const Names& names) : names_(names) {
+    ZydisFormatterInit(&formatter_, ZYDIS_FORMATTER_STYLE_INTEL);
+    const void* hook = reinterpret_cast<const void*>(&PrintAddress);
+    ZydisFormatterSetHook(&formatter_, ZYDIS_FORMATTER_FUNC_PRINT_ADDRESS_ABS, &hook);
+    std::memcpy(&print_number_, &hook, sizeof hook);
+  }
+
+  std::string Format(const ZydisDecodedInstruction& instruction, const Operands& operands,
+                     uint64_t address) {
+    std::array<char, 2 * kLongestName> text;
+    if (!ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&formatter_, &instruction, operands.data(),
+                                                      instruction.operand_count_visible,
+                                                      text.data(), text.size(), address, this)))
+      return "(bad)";
+    return text.data();
+  }
+
+ private:
+  static constexpr size_t kLongestName = 256;
+
+  static ZyanStatus PrintAddress(const ZydisFormatter* formatter, ZydisFormatterBuffer* buffer,
+                                 ZydisFormatterContext* context) {
+    auto* self = static_cast<NamingFormatter*>(context->user_data);
+    ZyanU64 address;
+    ZYAN_CHECK(ZydisCalcAbsoluteAddress(context->instruction, context->operand,
+                                        context->runtime_address, &address));
+    std::string name = self->names_(address);
+    if (name.empty() || name.size() > kLongestName)
+      return self->print_number_(formatter, buffer, context);
+    ZYAN_CHECK(ZydisFormatterBufferAppend(buffer, ZYDIS_TOKEN_SYMBOL));
+    ZyanString* text;
+    ZyanStringView view;
+    ZYAN_CHECK(ZydisFormatterBufferGetString(buffer, &text));
+    ZYAN_CHECK(ZyanStringViewInsideBufferEx(&view, name.data(), name.size()));
+    return ZyanStringAppend(text, &view);
+  }
+
+  const Names& names_;
+  ZydisFormatter formatter_;
+  ZydisFormatterFunc print_number_ = nullptr;
+};
+
 }  // namespace
 
 unsigned CodeBits(const x86::Registers& registers) {
@@ -35,29 +84,23 @@ unsigned CodeBits(const x86::Registers& registers) {
 }
 
 std::vector<Instruction> DisassembleBytes(std::span<const std::byte> bytes, uint64_t address,
-                                          unsigned code_bits, uint32_t count) {
+                                          unsigned code_bits, uint32_t count, const Names& names) {
   ZydisDecoder decoder = MakeDecoder(code_bits);
-  ZydisFormatter formatter;
-  ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
-
+  NamingFormatter formatter(names);
   std::vector<Instruction> result;
   size_t at = 0;
   while (at < bytes.size() && result.size() < count) {
     ZydisDecodedInstruction decoded;
-    std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
+    Operands operands;
     ZyanStatus status = ZydisDecoderDecodeFull(&decoder, bytes.data() + at, bytes.size() - at,
                                                &decoded, operands.data());
     if (status == ZYDIS_STATUS_NO_MORE_DATA) break;
-    Instruction instruction{.address = address + at, .bytes = {}, .text = "(bad)", .symbol = {}};
+    Instruction instruction{
+        .address = address + at, .bytes = {}, .text = "(bad)", .symbol = names(address + at)};
     size_t length = 1;
     if (ZYAN_SUCCESS(status)) {
-      std::array<char, 128> text;
       length = decoded.length;
-      if (ZYAN_SUCCESS(ZydisFormatterFormatInstruction(
-              &formatter, &decoded, operands.data(), decoded.operand_count_visible, text.data(),
-              text.size(), instruction.address, nullptr))) {
-        instruction.text = text.data();
-      }
+      instruction.text = formatter.Format(decoded, operands, instruction.address);
     }
     auto code = bytes.subspan(at, length);
     instruction.bytes.assign(code.begin(), code.end());
@@ -65,6 +108,19 @@ std::vector<Instruction> DisassembleBytes(std::span<const std::byte> bytes, uint
     at += length;
   }
   return result;
+}
+
+std::vector<uint8_t> InstructionLengths(std::span<const std::byte> bytes, unsigned code_bits) {
+  ZydisDecoder decoder = MakeDecoder(code_bits);
+  ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_MINIMAL, ZYAN_TRUE);
+  std::vector<uint8_t> lengths(bytes.size());
+  for (size_t at = 0; at < bytes.size(); ++at) {
+    ZydisDecodedInstruction decoded;
+    if (ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, nullptr, bytes.data() + at,
+                                                   bytes.size() - at, &decoded)))
+      lengths[at] = decoded.length;
+  }
+  return lengths;
 }
 
 }  // namespace trapline::vm

@@ -78,10 +78,10 @@ std::vector<std::byte> ReadUpTo(const FaultScene& scene, uint64_t linear, size_t
 // The instructions that lead up to linear. Code has no marks to read it backwards by: the longest
 // piece that decodes to whole instructions up to there is taken for them.
 std::vector<Instruction> CodeBefore(std::span<const std::byte> bytes, uint64_t linear,
-                                    unsigned bits) {
+                                    unsigned bits, const Names& names) {
   for (; !bytes.empty(); bytes = bytes.subspan(1)) {
-    auto code =
-        DisassembleBytes(bytes, linear - bytes.size(), bits, static_cast<uint32_t>(bytes.size()));
+    auto code = DisassembleBytes(bytes, linear - bytes.size(), bits,
+                                 static_cast<uint32_t>(bytes.size()), names);
     bool whole = !code.empty() && code.back().address + code.back().bytes.size() == linear &&
                  std::none_of(code.begin(), code.end(),
                               [](const Instruction& i) { return i.text == "(bad)"; });
@@ -106,15 +106,14 @@ std::string RegisterLines(const x86::Registers& registers) {
   return text;
 }
 
-void AppendCode(const std::vector<Instruction>& code, uint64_t current, const FaultScene& scene,
-                std::string* text) {
+void AppendCode(const std::vector<Instruction>& code, uint64_t current, std::string* text) {
   for (const Instruction& instruction : code) {
     std::string bytes;
     for (std::byte byte : instruction.bytes)
       absl::StrAppendFormat(&bytes, "%02x", static_cast<unsigned>(byte));
     absl::StrAppendFormat(text, "%s %16x %-24s %-22s %s\n",
                           instruction.address == current ? ">" : " ", instruction.address,
-                          scene.symbolize(instruction.address), bytes, instruction.text);
+                          instruction.symbol, bytes, instruction.text);
   }
 }
 
@@ -139,8 +138,9 @@ FaultReport ReportFault(const FaultScene& scene, std::string_view what) {
   const x86::Registers registers = scene.vcpu.GetRegisters();
   unsigned bits = CodeBits(registers);
   uint64_t linear = LinearOfCode(registers, bits);
-  auto code = DisassembleBytes(ReadFrom(scene, linear, kBytesBehind), linear, bits, kLinesBehind);
-  auto before = CodeBefore(ReadUpTo(scene, linear, kBytesBefore), linear, bits);
+  auto code = DisassembleBytes(ReadFrom(scene, linear, kBytesBehind), linear, bits, kLinesBehind,
+                               scene.symbolize);
+  auto before = CodeBefore(ReadUpTo(scene, linear, kBytesBefore), linear, bits, scene.symbolize);
 
   std::string symbol = scene.symbolize(linear);
   FaultReport report;
@@ -148,8 +148,8 @@ FaultReport ReportFault(const FaultScene& scene, std::string_view what) {
       std::string(what), " at ", symbol.empty() ? absl::StrCat("0x", absl::Hex(linear)) : symbol,
       ", vCPU ", scene.index, ": ", code.empty() ? "no code there" : code.front().text);
   report.details = RegisterLines(registers);
-  AppendCode(before, linear, scene, &report.details);
-  AppendCode(code, linear, scene, &report.details);
+  AppendCode(before, linear, &report.details);
+  AppendCode(code, linear, &report.details);
   return report;
 }
 

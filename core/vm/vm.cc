@@ -38,6 +38,7 @@
 #include "core/vm/lifecycle.h"
 #include "core/vm/linear_memory.h"
 #include "core/vm/run_gate.h"
+#include "core/vm/site_code.h"
 #include "core/vm/vcpu_thread.h"
 #include "core/x86/flags.h"
 #include "core/x86/paging.h"
@@ -46,7 +47,7 @@ namespace trapline::vm {
 namespace {
 
 constexpr uint64_t kMaxRead = uint64_t{16} << 20;
-constexpr uint32_t kMaxInstructions = 1000;
+constexpr uint32_t kMaxInstructions = 1000, kMaxAroundSite = 100;
 constexpr uint64_t kMaxSymbolFile = uint64_t{1} << 30;
 constexpr uint64_t kLongestInstruction = 15;
 constexpr size_t kConsoleQueue = 64 << 10;  // bytes typed and not read
@@ -150,6 +151,7 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
                                                     uint64_t size) override;
   absl::StatusOr<std::vector<Instruction>> Disassemble(uint32_t vcpu, uint64_t gva,
                                                        uint32_t count) override;
+  absl::StatusOr<SiteCode> DisassembleSite(uint64_t gpa, uint32_t before, uint32_t after) override;
   std::string Symbolize(uint64_t gva) override;
   void SymbolizeSites() override;
   std::string symbols_state() const override { return symbols_->state(); }
@@ -201,6 +203,7 @@ class VmImpl final : public Vm, public hypercall::ServiceHost, public hypercall:
   const engine::direct::HostProbe& Probe();
   absl::StatusOr<std::unique_ptr<engine::Engine>> MakeEngine(const hypercall::StatsFile& stats);
   size_t QueueConsole(std::string_view bytes);
+  SitePlace PlaceOf(uint64_t gpa, uint64_t gva, unsigned* code_bits);
   GuestSymbols::Vcpus AllVcpus();
   // On the thread of a vCPU that is not in Run.
   std::string SymbolizeFrom(uint32_t vcpu, uint64_t gva);
@@ -730,9 +733,64 @@ absl::StatusOr<std::vector<Instruction>> VmImpl::Disassemble(uint32_t vcpu, uint
     bytes = ReadLinear(vcpu, gva, size);
   }
   if (!bytes.ok()) return bytes.status();
-  auto instructions = DisassembleBytes(*bytes, gva, CodeBits(*registers), count);
-  for (Instruction& instruction : instructions) instruction.symbol = Symbolize(instruction.address);
-  return instructions;
+  return DisassembleBytes(*bytes, gva, CodeBits(*registers), count,
+                          [this](uint64_t address) { return Symbolize(address); });
+}
+
+// Where to read the code around a site: what is mapped before and behind its page, as a vCPU sees
+// it that has the site where it was executed; its own page alone where no vCPU does.
+SitePlace VmImpl::PlaceOf(uint64_t gpa, uint64_t gva, unsigned* code_bits) {
+  auto symbols = symbols_->table();
+  SitePlace place(gva, gpa, symbols->Covering(gva));
+  CloseGate();
+  for (auto& vcpu : vcpus_) {
+    auto here = vcpu->vcpu().Translate(gva);
+    if (!here.ok() || *here != gpa) continue;
+    const x86::Registers registers = vcpu->vcpu().GetRegisters();
+    // A kernel in long mode is 64-bit code, whatever its user space is at the moment.
+    *code_bits = registers.efer & x86::efer::kLma ? 64 : CodeBits(registers);
+    place.Extend([&](uint64_t linear) { return vcpu->vcpu().Translate(linear); });
+    break;
+  }
+  gate_.Open();
+  return place;
+}
+
+absl::StatusOr<SiteCode> VmImpl::DisassembleSite(uint64_t gpa, uint32_t before, uint32_t after) {
+  if (before > kMaxAroundSite || after > kMaxAroundSite) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("at most ", kMaxAroundSite, " instructions before and behind a site"));
+  }
+  auto gva = hypercalls_->LinearAddressOf(gpa);
+  if (!gva.ok()) return gva.status();
+  Symbolize(*gva);  // has the table looked for
+  CodeWindow window;
+  const SitePlace place = PlaceOf(gpa, *gva, &window.code_bits);
+  window.address = place.address();
+  window.function = place.function();
+  std::vector<engine::Trampoline> trampolines;
+  // Nothing is rewritten meanwhile.
+  engine_->RunExclusive([&] {
+    for (uint64_t page : place.pages()) {
+      std::vector<std::byte> bytes(x86::kPageSize);
+      if (!memory_->Read(page, bytes).ok()) bytes.assign(bytes.size(), std::byte{0});
+      window.current.insert(window.current.end(), bytes.begin(), bytes.end());
+      hypercalls_->OverlayOriginal(page, bytes, /*fetch=*/false);
+      engine_->OverlayOriginal(page, bytes);
+      window.original.insert(window.original.end(), bytes.begin(), bytes.end());
+    }
+    trampolines = engine_->TrampolinesOf(gpa);
+  });
+  const Names names = [&](uint64_t address) {
+    for (const engine::Trampoline& trampoline : trampolines) {
+      if (trampoline.address == address) return trampoline.name;
+    }
+    return Symbolize(address);
+  };
+  SiteCode code{SiteLines(window, *gva, before, after, names), {}};
+  for (const engine::Trampoline& trampoline : trampolines)
+    code.trampolines.push_back(DescribeTrampoline(trampoline, names));
+  return code;
 }
 
 GuestSymbols::Vcpus VmImpl::AllVcpus() {

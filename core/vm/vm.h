@@ -95,6 +95,25 @@ struct Instruction {
   std::string symbol;  // "name+0x12", empty if unknown
 };
 
+// What begins at an address around a site: on either side, or on one alone.
+struct SiteLine {
+  uint64_t address;
+  std::optional<Instruction> original, current;
+  bool site = false;  // its bytes are the site's
+};
+
+// Code of the engine's own that a rewritten site leads to.
+struct SiteTrampoline {
+  uint64_t address;
+  std::string name;  // "stub", "entry"
+  std::vector<Instruction> instructions;
+};
+
+struct SiteCode {
+  std::vector<SiteLine> lines;
+  std::vector<SiteTrampoline> trampolines;  // in the order in which a call passes them
+};
+
 // Thread-safe. Moves are serialised: one that comes while another is under way is answered ABORTED.
 class Vm {
  public:
@@ -137,6 +156,10 @@ class Vm {
   // count instructions at a linear address (at most 1,000), in the mode that vCPU is in.
   virtual absl::StatusOr<std::vector<Instruction>> Disassemble(uint32_t vcpu, uint64_t gva,
                                                                uint32_t count) = 0;
+  // As many instructions before and behind a site as that, at most 100 each, as the guest wrote
+  // them and as they are. NOT_FOUND: no such site.
+  virtual absl::StatusOr<SiteCode> DisassembleSite(uint64_t gpa, uint32_t before,
+                                                   uint32_t after) = 0;
   // The symbol that covers a linear address: "name+0x12", empty if unknown.
   virtual std::string Symbolize(uint64_t gva) = 0;
   // Gives sites that have none yet their symbols.

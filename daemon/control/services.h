@@ -58,6 +58,8 @@ class SitesService final : public v1::Sites::WithCallbackMethod_WatchSites<v1::S
                              v1::SiteTotals*) override;
   grpc::Status ListSiteTransitions(grpc::ServerContext*, const v1::ListSiteTransitionsRequest*,
                                    v1::ListSiteTransitionsResponse*) override;
+  grpc::Status DisassembleSite(grpc::ServerContext*, const v1::DisassembleSiteRequest*,
+                               v1::SiteCode*) override;
   grpc::Status GetPolicy(grpc::ServerContext*, const v1::GetPolicyRequest*, v1::Policy*) override;
   grpc::Status SetPolicy(grpc::ServerContext*, const v1::SetPolicyRequest*, v1::Policy*) override;
   grpc::Status RevertSite(grpc::ServerContext*, const v1::RevertSiteRequest*, v1::Site*) override;

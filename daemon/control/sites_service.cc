@@ -244,6 +244,29 @@ grpc::Status SitesService::RevertSite(grpc::ServerContext*, const v1::RevertSite
   return FindSite(*target.vm, *target.gpa, response);
 }
 
+grpc::Status SitesService::DisassembleSite(grpc::ServerContext*,
+                                           const v1::DisassembleSiteRequest* request,
+                                           v1::SiteCode* response) {
+  constexpr uint32_t kDefault = 6, kMost = 100;
+  if (request->before() > kMost) return InvalidField("before", absl::StrCat("at most ", kMost));
+  if (request->after() > kMost) return InvalidField("after", absl::StrCat("at most ", kMost));
+  Target target;
+  std::shared_ptr<WorkerProcess> worker;
+  if (auto status = FindTarget(registry_, request->name(), Names::kSites, &target, &worker);
+      !status.ok())
+    return status;
+  worker::v1::DisassembleSiteRequest ask;
+  ask.set_gpa(*target.gpa);
+  ask.set_before(request->before() == 0 ? kDefault : request->before());
+  ask.set_after(request->after() == 0 ? kDefault : request->after());
+  grpc::ClientContext call;
+  grpc::Status status = worker->stub().DisassembleSite(&call, ask, response);
+  if (status.error_code() == grpc::NOT_FOUND) return NoSite(target.vm_name, *target.gpa);
+  if (!status.ok()) return FromWorker(status, target.vm->id());
+  response->set_name(absl::StrCat(target.vm_name, "/sites/", Hex(*target.gpa)));
+  return grpc::Status::OK;
+}
+
 grpc::Status SitesService::ResetSiteCounters(grpc::ServerContext*,
                                              const v1::ResetSiteCountersRequest* request,
                                              v1::SiteTotals* response) {

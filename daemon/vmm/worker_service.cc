@@ -74,6 +74,15 @@ v1::Engine ToProto(vm::EngineKind engine) {
   return v1::ENGINE_UNSPECIFIED;
 }
 
+// DisassembleResponse::Instruction and SiteCode::Instruction have the same fields.
+template <typename Message>
+void Fill(const vm::Instruction& instruction, Message* out) {
+  out->set_address(instruction.address);
+  out->set_bytes(instruction.bytes.data(), instruction.bytes.size());
+  out->set_text(instruction.text);
+  out->set_symbol(instruction.symbol);
+}
+
 }  // namespace
 
 void WorkerService::Close() {
@@ -283,17 +292,36 @@ grpc::Status WorkerService::Disassemble(grpc::ServerContext*, const v1::Disassem
   auto instructions = vm->Disassemble(request->vcpu(), address,
                                       request->count() ? request->count() : kDefaultCount);
   if (!instructions.ok()) return FromCore(instructions.status());
-  for (const vm::Instruction& instruction : *instructions) {
-    auto* out = response->add_instructions();
-    out->set_address(instruction.address);
-    out->set_bytes(instruction.bytes.data(), instruction.bytes.size());
-    out->set_text(instruction.text);
-    out->set_symbol(instruction.symbol);
-  }
+  for (const vm::Instruction& instruction : *instructions)
+    Fill(instruction, response->add_instructions());
   return grpc::Status::OK;
 }
 
 // ---- Sites ----
+
+grpc::Status WorkerService::DisassembleSite(grpc::ServerContext*,
+                                            const worker::v1::DisassembleSiteRequest* request,
+                                            v1::SiteCode* response) {
+  vm::Vm* vm;
+  if (auto status = Get(&vm); !status.ok()) return status;
+  auto code = vm->DisassembleSite(request->gpa(), request->before(), request->after());
+  if (!code.ok()) return FromCore(code.status());
+  for (const vm::SiteLine& line : code->lines) {
+    auto* out = response->add_lines();
+    out->set_address(line.address);
+    if (line.original) Fill(*line.original, out->mutable_original());
+    if (line.current) Fill(*line.current, out->mutable_current());
+    out->set_site(line.site);
+  }
+  for (const vm::SiteTrampoline& trampoline : code->trampolines) {
+    auto* out = response->add_trampolines();
+    out->set_address(trampoline.address);
+    out->set_name(trampoline.name);
+    for (const vm::Instruction& instruction : trampoline.instructions)
+      Fill(instruction, out->add_instructions());
+  }
+  return grpc::Status::OK;
+}
 
 grpc::Status WorkerService::Symbolize(grpc::ServerContext*, const google::protobuf::Empty*,
                                       google::protobuf::Empty*) {

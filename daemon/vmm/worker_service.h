@@ -37,6 +37,8 @@ class WorkerService final : public worker::v1::Worker::Service {
                           v1::ReadMemoryResponse*) override;
   grpc::Status Disassemble(grpc::ServerContext*, const v1::DisassembleRequest*,
                            v1::DisassembleResponse*) override;
+  grpc::Status DisassembleSite(grpc::ServerContext*, const worker::v1::DisassembleSiteRequest*,
+                               v1::SiteCode*) override;
   grpc::Status Symbolize(grpc::ServerContext*, const google::protobuf::Empty*,
                          google::protobuf::Empty*) override;
   grpc::Status GetPolicy(grpc::ServerContext*, const google::protobuf::Empty*,

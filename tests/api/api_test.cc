@@ -267,6 +267,50 @@ TEST_F(Api, AKilledWorkerIsAFailedVmWhoseSitesCanStillBeRead) {
   EXPECT_GT(sites.sites(0).fast_calls(), 0u);
 }
 
+TEST_F(Api, TheCodeOfASiteIsShownAsItWasAndAsItIs) {
+  ASSERT_TRUE(Create("a", "hello", kEndless).ok());
+  ASSERT_TRUE(Start("a").ok());
+  v1::ListSitesRequest list;
+  list.set_parent("vms/a");
+  v1::ListSitesResponse sites;
+  while (sites.sites_size() == 0 || sites.sites(0).state() != v1::Site::LINKED) {
+    grpc::ClientContext context;
+    ASSERT_TRUE(daemon_->sites().ListSites(&context, list, &sites).ok());
+  }
+  auto disassemble = [&](const v1::DisassembleSiteRequest& request, v1::SiteCode* code) {
+    grpc::ClientContext context;
+    return daemon_->sites().DisassembleSite(&context, request, code);
+  };
+  v1::DisassembleSiteRequest request;
+  request.set_name(sites.sites(0).name());
+  request.set_before(2);
+  v1::SiteCode code;
+  ASSERT_TRUE(disassemble(request, &code).ok());
+  EXPECT_EQ(code.name(), request.name());
+  ASSERT_GE(code.lines_size(), 2 + 1 + 6);
+  const v1::SiteCode::Line& site = code.lines(2);
+  EXPECT_TRUE(site.site());
+  EXPECT_EQ(site.address(), sites.sites(0).gva());
+  EXPECT_EQ(site.original().bytes(), sites.sites(0).original());
+  EXPECT_EQ(site.original().text(), "vmcall");
+  EXPECT_NE(site.current().text(), "vmcall");
+  EXPECT_FALSE(code.lines(1).site());
+  EXPECT_EQ(code.lines(1).original().text(), code.lines(1).current().text());
+  EXPECT_NE(code.lines(1).original().symbol(), "");
+  const bool direct = Get("a").engine() == v1::ENGINE_DIRECT;
+  EXPECT_EQ(code.trampolines_size(), direct ? 2 : 0);
+
+  request.set_after(101);
+  EXPECT_EQ(
+      DetailOf<google::rpc::BadRequest>(disassemble(request, &code)).field_violations(0).field(),
+      "after");
+  request.set_after(0);
+  request.set_name("vms/a/sites/0xfff000");
+  EXPECT_EQ(InfoOf(disassemble(request, &code)).reason(), "SITE_NOT_FOUND");
+  request.set_name("vms/a");
+  EXPECT_EQ(disassemble(request, &code).error_code(), grpc::INVALID_ARGUMENT);
+}
+
 TEST_F(Api, SymbolsThatAreNoneAreRefusedByTheirField) {
   auto refused = [&](const std::string& path) {
     v1::CreateVmRequest request;

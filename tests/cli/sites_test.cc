@@ -54,6 +54,20 @@ TEST_F(Sites, AreShownWhole) {
   EXPECT_EQ(Json<v1::Site>({"sites", "show", "loop", gpa_}).state(), v1::Site::LINKED);
 }
 
+TEST_F(Sites, HaveTheirCodeShownOnBothSides) {
+  const std::string text = Well({"sites", "code", "loop", gpa_, "--before", "2", "--after", "1"});
+  EXPECT_THAT(text, HasSubstr("0f 01 c1        vmcall"));
+  EXPECT_THAT(text, HasSubstr("cd 1f           int 0x1F"));
+  EXPECT_THAT(text, HasSubstr("jmp again"));
+  EXPECT_THAT(text, HasSubstr("loop_site:"));
+  const auto code =
+      Json<v1::SiteCode>({"sites", "code", "loop", gpa_, "--before", "2", "--after", "1"});
+  EXPECT_EQ(code.lines_size(), 2 + 2 + 1);
+  EXPECT_EQ(code.trampolines_size(), 0);
+  EXPECT_EQ(daemon_.Run({"sites", "code", "loop", gpa_, "--before", "101"}).code, 2);
+  EXPECT_EQ(daemon_.Run({"sites", "code", "loop", "0xfff000"}).code, 3);
+}
+
 TEST_F(Sites, AreRevertedOnce) {
   EXPECT_EQ(Json<v1::Site>({"sites", "revert", "loop", gpa_}).state(), v1::Site::REVERTED);
   const Result again = daemon_.Run({"sites", "revert", "loop", gpa_});

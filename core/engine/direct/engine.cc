@@ -11,6 +11,7 @@
 #include "core/engine/direct/guest_code.h"
 #include "core/engine/direct/guest_process.h"
 #include "core/engine/direct/memory_map.h"
+#include "core/engine/direct/program_image.h"
 #include "core/engine/direct/vcpu.h"
 
 namespace trapline::engine::direct {
@@ -67,6 +68,17 @@ class DirectEngine final : public Engine {
   void TraceCalls(bool on) override {
     shared_.divert = on;
     for (DirectVcpu* vcpu : vcpus_) vcpu->Divert(on);
+  }
+  std::vector<Trampoline> TrampolinesOf(uint64_t gpa) override {
+    auto stub = code_->StubOf(gpa);
+    if (!stub) return {};
+    std::vector<Trampoline> path;
+    path.push_back({"stub", stub->address, std::move(stub->code), {}});
+    if (auto entry = LinkedEntry()) path.push_back(*std::move(entry));
+    return path;
+  }
+  void OverlayOriginal(uint64_t gpa, std::span<std::byte> bytes) override {
+    code_->OverlayOriginal(gpa, bytes);
   }
   std::vector<uint64_t> OnImageLoaded() override { return code_->Load(); }
   void Release() override {

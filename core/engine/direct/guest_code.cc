@@ -133,10 +133,14 @@ void GuestCode::PlanJumps(std::span<const FoundSite> found) {
   stub_pages_ = plan.pages();
 }
 
+// As the guest has them, padding included.
+std::array<uint8_t, 5> GuestCode::OriginalOf(const Site& site) {
+  return {site.original[0], site.original[1], site.original[2], kOperandSize, kNop};
+}
+
 std::array<uint8_t, 5> GuestCode::BytesFor(const Site& site, SiteEntry entry) {
   if (entry == SiteEntry::kLinked) return site.jump.bytes;
-  std::array<uint8_t, 5> bytes = {site.original[0], site.original[1], site.original[2],
-                                  kOperandSize, kNop};
+  std::array<uint8_t, 5> bytes = OriginalOf(site);
   if (entry == SiteEntry::kInterrupt) {
     std::copy(kInterrupt.begin(), kInterrupt.end(), bytes.begin());
     bytes[2] = kNop;
@@ -163,7 +167,7 @@ RewriteResult GuestCode::Rewrite(const SiteSpec& spec, SiteEntry entry) {
   return RewriteResult::kDone;
 }
 
-std::byte* GuestCode::StubByte(uint64_t address) {
+std::byte* GuestCode::StubByte(uint64_t address) const {
   if (address >= TRAPLINE_NEAR_STUBS && address < TRAPLINE_NEAR_END)
     return stubs_->data() + (address - TRAPLINE_NEAR_STUBS);
   auto page = std::find(stub_pages_.begin(), stub_pages_.end(), address & ~(kPage - 1));
@@ -174,6 +178,7 @@ std::byte* GuestCode::StubByte(uint64_t address) {
 // Whoever is still inside, from before a revert, sees the same bytes written once more: a site
 // keeps its row.
 void GuestCode::WriteStub(const SiteSpec& spec, const Site& site) {
+  static_assert(kStubCodeSize <= kStubSize);
   StubWriter stub;
   stub.Code(std::array<uint8_t, 4>{0x48, 0x89, 0x0c, 0x25}).Word(ControlField(CONTROL_RCX));
   stub.Code(std::array<uint8_t, 4>{0x48, 0x89, 0x14, 0x25}).Word(ControlField(CONTROL_RDX));
@@ -231,6 +236,28 @@ uint64_t GuestCode::SkipPadding(uint64_t address) const {
   auto site = sites_.find(address - kSiteLength);
   bool padding = site != sites_.end() && site->second.five_bytes;
   return padding ? site->first + site->second.length() : address;
+}
+
+std::optional<GuestCode::Stub> GuestCode::StubOf(uint64_t gpa) const {
+  absl::MutexLock lock(&mutex_);
+  auto site = sites_.find(gpa);
+  if (site == sites_.end() || site->second.entry != SiteEntry::kLinked) return std::nullopt;
+  Stub stub{site->second.jump.stub, {}};
+  for (uint64_t i = 0; i < kStubCodeSize; ++i) stub.code.push_back(*StubByte(stub.address + i));
+  return stub;
+}
+
+void GuestCode::OverlayOriginal(uint64_t gpa, std::span<std::byte> bytes) const {
+  absl::MutexLock lock(&mutex_);
+  constexpr uint64_t kLongestSite = 5;
+  auto first = sites_.lower_bound(gpa - std::min(gpa, kLongestSite - 1));
+  for (auto it = first; it != sites_.end() && it->first < gpa + bytes.size(); ++it) {
+    const auto original = OriginalOf(it->second);
+    for (size_t i = 0; i < it->second.length(); ++i) {
+      uint64_t at = it->first + i - gpa;
+      if (at < bytes.size()) bytes[at] = std::byte{original[i]};
+    }
+  }
 }
 
 std::vector<Mapping> GuestCode::Mappings() const {

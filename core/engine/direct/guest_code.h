@@ -79,6 +79,15 @@ class GuestCode {
   // be part of a jump, and nobody is to run into them.
   uint64_t SkipPadding(uint64_t address) const;
 
+  // Where a linked site's jump leads, and the code there.
+  struct Stub {
+    uint64_t address;
+    std::vector<std::byte> code;
+  };
+  std::optional<Stub> StubOf(uint64_t gpa) const;
+  // Lays the guest's own bytes over bytes, which are those from gpa on.
+  void OverlayOriginal(uint64_t gpa, std::span<std::byte> bytes) const;
+
   // Mappings of all this for a guest process, whose descriptors these become.
   std::vector<Mapping> Mappings() const;
   int stubs_fd() const { return stubs_->fd(); }
@@ -100,10 +109,11 @@ class GuestCode {
 
   bool Silent(const std::array<uint8_t, kSiteLength>& original) const;
   void PlanJumps(std::span<const FoundSite> found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void WriteStub(const SiteSpec& site, const Site& known);
+  void WriteStub(const SiteSpec& site, const Site& known) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // In this process's mapping; null: not text.
   std::byte* TextAt(uint64_t gpa, uint64_t size) const;
-  std::byte* StubByte(uint64_t address);
+  std::byte* StubByte(uint64_t address) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static std::array<uint8_t, 5> OriginalOf(const Site& site);
   static std::array<uint8_t, 5> BytesFor(const Site& site, SiteEntry entry);
   SiteRow* RowFor(uint64_t gpa);
 

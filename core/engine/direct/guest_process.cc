@@ -23,11 +23,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-
-extern "C" {
-extern const char trapline_guest_program[];
-extern const char trapline_guest_program_end[];
-}
+#include "core/engine/direct/program_image.h"
 
 namespace trapline::engine::direct {
 namespace {
@@ -41,9 +37,9 @@ absl::Status Failed(absl::string_view what, int error) {
 int ProgramFd() {
   static const int fd = [] {
     base::UniqueFd made(memfd_create("trapline-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-    auto size = static_cast<size_t>(trapline_guest_program_end - trapline_guest_program);
+    std::span<const std::byte> image = ProgramImage();
     if (!made.valid() ||
-        write(made.get(), trapline_guest_program, size) != static_cast<ssize_t>(size))
+        write(made.get(), image.data(), image.size()) != static_cast<ssize_t>(image.size()))
       return -1;
     fcntl(made.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW);
     return fcntl(made.get(), F_DUPFD_CLOEXEC, kFdEnd);

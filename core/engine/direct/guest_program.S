@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The guest process's program (program/), as built, for guest_process.cc.
+// The guest process's program (program/), as built, for program_image.cc.
 .section .rodata
 .globl trapline_guest_program, trapline_guest_program_end
 trapline_guest_program:

@@ -20,7 +20,7 @@
 
 namespace trapline::engine::direct {
 
-constexpr uint64_t kStubSize = 40;  // of which 38 are code
+constexpr uint64_t kStubSize = 40, kStubCodeSize = 38;
 
 // A jump and where it leads, or why there is none.
 struct PlannedJump {

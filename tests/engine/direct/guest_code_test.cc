@@ -162,6 +162,41 @@ TEST_F(GuestCodeTest, SitesAreKnownByWhereTheyAreAndWhereCallsGoOn) {
     EXPECT_EQ(code_->SkipPadding(as_it_is), as_it_is);
 }
 
+TEST_F(GuestCodeTest, WhatTheGuestHasIsLaidOverWhateverStandsThere) {
+  Load({TrapKind::kSilent, TrapKind::kSilent});
+  ASSERT_EQ(Rewrite(kVmmcall, SiteEntry::kInterrupt), RewriteResult::kDone);
+  ASSERT_EQ(Rewrite(kFive, SiteEntry::kLinked), RewriteResult::kDone);
+  std::vector<uint8_t> read = bytes_;
+  EXPECT_NE(read, kCode);
+  code_->OverlayOriginal(kText, std::as_writable_bytes(std::span(read)));
+  EXPECT_EQ(read, kCode);
+  // A piece that begins and ends within sites.
+  for (size_t first : {kVmmcall + 1, kFive + 1, kFive + 4}) {
+    std::vector<uint8_t> piece(bytes_.begin() + static_cast<ptrdiff_t>(first), bytes_.end() - 4);
+    code_->OverlayOriginal(kText + first, std::as_writable_bytes(std::span(piece)));
+    EXPECT_TRUE(
+        std::equal(piece.begin(), piece.end(), kCode.begin() + static_cast<ptrdiff_t>(first)))
+        << first;
+  }
+}
+
+TEST_F(GuestCodeTest, OnlyALinkedSiteHasAStub) {
+  Load({TrapKind::kSilent, TrapKind::kSilent});
+  EXPECT_FALSE(code_->StubOf(kText + kVmcall));
+  for (uint64_t site : {kVmcall, kFive}) {
+    ASSERT_EQ(Rewrite(site, SiteEntry::kLinked), RewriteResult::kDone);
+    auto stub = code_->StubOf(kText + site);
+    ASSERT_TRUE(stub);
+    EXPECT_EQ(stub->code.size(), kStubCodeSize);
+    EXPECT_EQ(stub->code[34], std::byte{0x38}) << "the address of CONTROL_LINKED_ENTRY, ends it";
+    int32_t displacement;
+    std::memcpy(&displacement, &bytes_[site + 1], sizeof displacement);
+    EXPECT_EQ(stub->address, kText + site + 5 + static_cast<uint64_t>(int64_t{displacement}));
+  }
+  ASSERT_EQ(Rewrite(kVmcall, SiteEntry::kTrap), RewriteResult::kDone);
+  EXPECT_FALSE(code_->StubOf(kText + kVmcall));
+}
+
 TEST_F(GuestCodeTest, AGuestProcessCanWriteNoneOfIt) {
   Load({TrapKind::kSilent, TrapKind::kSilent});
   for (const Mapping& mapping : code_->Mappings())
