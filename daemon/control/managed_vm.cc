@@ -130,8 +130,8 @@ grpc::Status ManagedVm::EnsureWorker() {
     worker_ = worker;
     vm_.set_engine(response.engine());
     vm_.set_engine_reason(response.engine_reason());
+    BeginWatchLocked(worker);
   }
-  watcher_ = std::thread([this, worker] { Watch(worker); });
   return TraceAgain();
 }
 
@@ -165,7 +165,7 @@ void ManagedVm::Adopt() {
   worker_ = worker;
   ++activity_.workers_adopted;
   if (tally_) tally_->Follow(StatsOrNull(), status.engine(), false);
-  watcher_ = std::thread([this, worker] { Watch(worker); });
+  BeginWatchLocked(worker);
 }
 
 void ManagedVm::SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason,
@@ -192,9 +192,13 @@ void ManagedVm::SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std:
   hub_.Publish(std::move(event));
 }
 
-void ManagedVm::Watch(const std::shared_ptr<WorkerProcess>& worker) {
-  grpc::ClientContext context;
-  context.set_wait_for_ready(true);
+void ManagedVm::BeginWatchLocked(const std::shared_ptr<WorkerProcess>& worker) {
+  watch_ = std::make_shared<grpc::ClientContext>();
+  watch_->set_wait_for_ready(true);
+  watcher_ = std::thread([this, worker, context = watch_] { Watch(worker, *context); });
+}
+
+void ManagedVm::Watch(const std::shared_ptr<WorkerProcess>& worker, grpc::ClientContext& context) {
   auto stream = worker->stub().Watch(&context, {});
   worker::v1::Happening happening;
   while (stream->Read(&happening)) {
@@ -203,7 +207,6 @@ void ManagedVm::Watch(const std::shared_ptr<WorkerProcess>& worker) {
       const v1::VmEvent& event = happening.event();
       SetState(event.state(), event.kind(), event.reason(), event.exit_status());
     }
-    if (retiring_) context.TryCancel();
   }
   stream->Finish();
   if (retiring_) return;
@@ -278,6 +281,8 @@ void ManagedVm::Retire(bool leave) {
   if (worker && leave) {
     worker->Leave();
     absl::MutexLock lock(&mutex_);
+    // A worker whose guest is quiet would keep the watcher waiting, and the daemon from its end.
+    watch_->TryCancel();
     worker_ = nullptr;
   } else if (worker) {
     worker->Kill(SIGTERM);

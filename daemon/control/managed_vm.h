@@ -77,7 +77,9 @@ class ManagedVm {
 
  private:
   grpc::Status EnsureWorker() ABSL_LOCKS_EXCLUDED(mutex_);
-  void Watch(const std::shared_ptr<WorkerProcess>& worker);
+  void BeginWatchLocked(const std::shared_ptr<WorkerProcess>& worker)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Watch(const std::shared_ptr<WorkerProcess>& worker, grpc::ClientContext& context);
   void SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason,
                 int exit_status);
   void JoinWatcher();
@@ -98,6 +100,7 @@ class ManagedVm {
   mutable absl::Mutex mutex_;
   v1::Vm vm_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<WorkerProcess> worker_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<grpc::ClientContext> watch_ ABSL_GUARDED_BY(mutex_);  // the watcher's call
   uint64_t revision_ ABSL_GUARDED_BY(mutex_) = 1;
   std::thread watcher_;
 
