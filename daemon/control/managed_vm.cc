@@ -80,6 +80,11 @@ void ManagedVm::JoinWatcher() {
   if (watcher_.joinable()) watcher_.join();
 }
 
+std::string ManagedVm::failure_report() const {
+  absl::MutexLock lock(&mutex_);
+  return failure_report_;
+}
+
 v1::Vm::State ManagedVm::state() const {
   absl::MutexLock lock(&mutex_);
   return vm_.state();
@@ -162,6 +167,8 @@ void ManagedVm::Adopt() {
   vm_.set_state_reason(status.reason());
   vm_.set_engine(status.engine());
   vm_.set_engine_reason(status.engine_reason());
+  if (status.has_exit_status()) vm_.set_exit_status(status.exit_status());
+  failure_report_ = status.failure_report();
   worker_ = worker;
   ++activity_.workers_adopted;
   if (tally_) tally_->Follow(StatsOrNull(), status.engine(), false);
@@ -175,7 +182,10 @@ void ManagedVm::SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std:
     vm_.set_state(state);
     vm_.set_state_reason(reason);
     if (kind == v1::VmEvent::GUEST_EXIT) vm_.set_exit_status(exit_status);
-    if (kind == v1::VmEvent::STARTED) vm_.clear_exit_status();
+    if (kind == v1::VmEvent::STARTED) {
+      vm_.clear_exit_status();
+      failure_report_.clear();
+    }
     ++revision_;
   }
   v1::VmEvent event;
@@ -192,6 +202,15 @@ void ManagedVm::SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std:
   hub_.Publish(std::move(event));
 }
 
+void ManagedVm::TakeFailureReport(WorkerProcess& worker) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kStatusTimeout);
+  worker::v1::Status status;
+  if (!worker.stub().GetStatus(&context, {}, &status).ok()) return;
+  absl::MutexLock lock(&mutex_);
+  failure_report_ = status.failure_report();
+}
+
 void ManagedVm::BeginWatchLocked(const std::shared_ptr<WorkerProcess>& worker) {
   watch_ = std::make_shared<grpc::ClientContext>();
   watch_->set_wait_for_ready(true);
@@ -205,7 +224,11 @@ void ManagedVm::Watch(const std::shared_ptr<WorkerProcess>& worker, grpc::Client
     if (happening.has_console()) console_.Append(happening.console());
     if (happening.has_event()) {
       const v1::VmEvent& event = happening.event();
+      // Before anybody hears of the failure, and while there is a worker to ask.
+      if (event.state() == v1::Vm::FAILED) TakeFailureReport(*worker);
       SetState(event.state(), event.kind(), event.reason(), event.exit_status());
+      // Who looks into it later may find no worker that could tell the symbols.
+      if (event.state() == v1::Vm::FAILED) Symbolize();
     }
   }
   stream->Finish();

@@ -51,6 +51,9 @@ class ManagedVm {
   // in time leaves out what it knows.
   static std::vector<v1::Vm> Snapshots(const std::vector<ManagedVm*>& vms);
   v1::Vm Snapshot() { return std::move(Snapshots({this}).front()); }
+  // Registers and code of the vCPU whose fault ended the VM; empty where none did. Kept when the
+  // worker is gone, until the VM is started again.
+  std::string failure_report() const;
   v1::Vm::State state() const;
   std::pair<v1::Engine, v1::Vm::State> EngineAndState() const;
   std::string id() const { return id_; }
@@ -80,6 +83,7 @@ class ManagedVm {
   void BeginWatchLocked(const std::shared_ptr<WorkerProcess>& worker)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Watch(const std::shared_ptr<WorkerProcess>& worker, grpc::ClientContext& context);
+  void TakeFailureReport(WorkerProcess& worker) ABSL_LOCKS_EXCLUDED(mutex_);
   void SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason,
                 int exit_status);
   void JoinWatcher();
@@ -99,6 +103,7 @@ class ManagedVm {
 
   mutable absl::Mutex mutex_;
   v1::Vm vm_ ABSL_GUARDED_BY(mutex_);
+  std::string failure_report_ ABSL_GUARDED_BY(mutex_);  // not in vm_: it is long, and lists are too
   std::shared_ptr<WorkerProcess> worker_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<grpc::ClientContext> watch_ ABSL_GUARDED_BY(mutex_);  // the watcher's call
   uint64_t revision_ ABSL_GUARDED_BY(mutex_) = 1;

@@ -77,8 +77,10 @@ grpc::Status VmsService::GetVm(grpc::ServerContext*, const v1::GetVmRequest* req
                                v1::Vm* response) {
   std::shared_ptr<ManagedVm> vm;
   grpc::Status status = registry_.Find(request->name(), "name", &vm);
-  if (status.ok()) *response = vm->Snapshot();
-  return status;
+  if (!status.ok()) return status;
+  *response = vm->Snapshot();
+  response->set_failure_report(vm->failure_report());
+  return grpc::Status::OK;
 }
 
 grpc::Status VmsService::ListVms(grpc::ServerContext*, const v1::ListVmsRequest* request,

@@ -106,6 +106,7 @@ void WorkerService::FillStatus(vm::Vm& vm, worker::v1::Status* status) {
   status->set_instructions_retired(vm.instructions_retired());
   status->set_pid(getpid());
   status->set_symbols(vm.symbols_state());
+  status->set_failure_report(vm.failure_report());
 }
 
 // ---- What happens ----
