@@ -269,7 +269,7 @@ bool StatsReader::ReadCall(const TraceRecord& record, uint64_t position, TraceEv
   event->number = record.number;
   std::copy(std::begin(record.args), std::end(record.args), std::begin(event->args));
   event->result = record.result;
-  event->site = record.site;
+  event->site = std::min(record.site, kMaxSites - 1);
   event->cycles = record.cycles;
   event->path = Bounded(record.path, Path::kLinked);
   event->cpl = record.cpl & 3;
