@@ -97,8 +97,9 @@ class RecordBudget {
   void Spend() { --records_; }
   // now: host cycles. What was earned since the last time is there to be spent.
   void Refill(uint64_t now) {
-    uint64_t earned = (now - refilled_) / (cost_ * kShareOfTime);
-    if (earned == 0) return;
+    uint64_t passed = now - refilled_, each = cost_ * kShareOfTime;
+    if (passed < each) return;
+    uint64_t earned = passed / each;
     records_ = earned < uint64_t{kBurst} ? static_cast<int64_t>(earned) : kBurst;
     refilled_ = now;
   }

@@ -417,24 +417,26 @@ absl::StatusOr<std::unique_ptr<engine::Engine>> VmImpl::MakeEngine(
     return engine::CreateSoftEngine(ram, {config_.vcpus, clock_.frequency()});
   constexpr uint64_t kCounters = hypercall::kMaxSites * sizeof(hypercall::SiteCounters);
   static_assert(kCounters % x86::kPageSize == 0, "vCPUs' counters lie on pages of their own");
+  const hypercall::StatsOffsets offsets = hypercall::OffsetsFor(config_.vcpus);
   const engine::direct::HostProbe& probe = Probe();
   memory_->SetReadOnly(ReadOnlyRanges(SegmentsOf(image_)));
-  return engine::direct::CreateDirectEngine(
-      {.ram = std::move(ram),
-       .ram_fd = memory_->fd(),
-       .segments = SegmentsOf(image_),
-       .entries = code_entries_,
-       .counters_fd = stats.fd(),
-       .counters_offset = hypercall::OffsetsFor(config_.vcpus).counters,
-       .counters_stride = kCounters,
-       .counters_size = kCounters,
-       .vmcall = probe.vmcall,
-       .vmmcall = probe.vmmcall,
-       .trap_cycles = probe.CyclesOf("ud2"),
-       .interrupt_cycles = probe.CyclesOf("int 0x1f"),
-       .tsc_frequency = clock_.frequency(),
-       .vcpu_count = config_.vcpus,
-       .console = observer_.on_console_output});
+  return engine::direct::CreateDirectEngine({.ram = std::move(ram),
+                                             .ram_fd = memory_->fd(),
+                                             .segments = SegmentsOf(image_),
+                                             .entries = code_entries_,
+                                             .stats_fd = stats.fd(),
+                                             .counters_offset = offsets.counters,
+                                             .counters_stride = kCounters,
+                                             .counters_size = kCounters,
+                                             .logs_offset = offsets.logs,
+                                             .rings_offset = offsets.rings,
+                                             .vmcall = probe.vmcall,
+                                             .vmmcall = probe.vmmcall,
+                                             .trap_cycles = probe.CyclesOf("ud2"),
+                                             .interrupt_cycles = probe.CyclesOf("int 0x1f"),
+                                             .tsc_frequency = clock_.frequency(),
+                                             .vcpu_count = config_.vcpus,
+                                             .console = observer_.on_console_output});
 }
 
 // ---- Moves ----

@@ -152,7 +152,7 @@ struct World {
         new DirectShared{.config = {.ram = {{0, kRamSize, ram->data()}},
                                     .ram_fd = ram->fd(),
                                     .segments = {{kText, kPage, false, true}},
-                                    .counters_fd = ram->fd(),
+                                    .stats_fd = ram->fd(),
                                     .counters_size = kPage,
                                     .vcpu_count = 1,
                                     .console = [](std::string_view) {}},

@@ -154,7 +154,7 @@ class FakeEngine final : public engine::Engine {
     return engine::RewriteResult::kDone;
   }
   void SettleSite(const engine::SiteSpec& site, bool on) override { settled[site.gpa] = on; }
-  void TraceCalls(bool on) override { diverted = on; }
+  void TraceCalls(bool on) override { tracing = on; }
   void SetShadowed(uint64_t gpa, bool on) override {
     if (on) {
       shadowed.insert(gpa & ~uint64_t{4095});
@@ -167,7 +167,7 @@ class FakeEngine final : public engine::Engine {
   std::function<void()> before_exclusive;  // called once: somebody else was faster
   engine::RewriteResult refuse_link = engine::RewriteResult::kDone;
   std::map<uint64_t, bool> settled;
-  bool diverted = false;
+  bool tracing = false;
   std::vector<uint64_t> invalidated;
   std::set<uint64_t> shadowed;
 

@@ -30,10 +30,13 @@ struct DirectConfig {
   int ram_fd = -1;
   std::vector<ImageSegment> segments;  // disjoint, sorted
   std::vector<uint64_t> entries;       // where code is known to start: entry point, functions
-  // Where the counters of vCPU i's sites lie: at counters_offset + i * counters_stride, a multiple
-  // of 4 KiB, as many as counters_size holds; rows are SiteSpec::index.
-  int counters_fd = -1;
+  // Where calls are counted and recorded. The counters of vCPU i's sites lie at counters_offset + i
+  // * counters_stride, as many as counters_size holds; rows are SiteSpec::index. Its CallLog and
+  // its TraceRing are the i-th from logs_offset and rings_offset on; the ring is used while
+  // TraceCalls is on. All offsets are multiples of 4 KiB.
+  int stats_fd = -1;
   uint64_t counters_offset = 0, counters_stride = 0, counters_size = 0;
+  uint64_t logs_offset = 0, rings_offset = 0;
   // What these do in ring 3 here (probe.h). What is not known to trap is armed.
   TrapKind vmcall = TrapKind::kUnknown, vmmcall = TrapKind::kUnknown;
   // What `ud2` and `int $0x1f` cost here, there and back: part of what a call by them is said to

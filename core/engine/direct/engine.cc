@@ -66,8 +66,8 @@ class DirectEngine final : public Engine {
   }
   void SettleSite(const SiteSpec& site, bool settled) override { code_->Settle(site, settled); }
   void TraceCalls(bool on) override {
-    shared_.divert = on;
-    for (DirectVcpu* vcpu : vcpus_) vcpu->Divert(on);
+    shared_.tracing = on;
+    for (DirectVcpu* vcpu : vcpus_) vcpu->TellTracing();
   }
   std::vector<Trampoline> TrampolinesOf(uint64_t gpa) override {
     auto stub = code_->StubOf(gpa);

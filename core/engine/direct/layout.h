@@ -10,7 +10,8 @@
  *   0xb2000      near stubs, for sites of five bytes       | to a guest
  *   0xe0000      guest RAM again, to its end below 3 GiB; the rest from 4 GiB on
  *   anywhere     pages of stubs for punned jumps, outside RAM (jump_plan.h)
- *   0x500...     far: the program (program/), the site table, the counters
+ *   0x500...     far: the program (program/), the site table, the vCPU's own counters, call log and
+ *                trace ring
  *
  * Absolute addresses below 2 GiB fit an instruction's displacement, so that stubs and entry.S reach
  * the control page without a register. All of this but code and the site table is writable by guest
@@ -26,7 +27,9 @@
 #define TRAPLINE_PROGRAM 0x500000000000
 #define TRAPLINE_SITE_TABLE 0x510000000000
 #define TRAPLINE_COUNTERS 0x520000000000
-#define TRAPLINE_SETUP 0x530000000000
+#define TRAPLINE_CALL_LOG 0x530000000000
+#define TRAPLINE_TRACE_RING 0x540000000000
+#define TRAPLINE_SETUP 0x550000000000
 /* The end of what a process can map with four levels of page tables. */
 #define TRAPLINE_ADDRESS_END 0x7ffffffff000
 
@@ -38,7 +41,7 @@
 #define CONTROL_RESULT 32
 #define CONTROL_RETURN 40
 #define CONTROL_ATTENTION 48
-#define CONTROL_DIVERT 52
+#define CONTROL_RECORD 52
 #define CONTROL_LINKED_ENTRY 56
 #define CONTROL_VCPU 64
 #define CONTROL_CLOCK_OFFSET 72
@@ -62,6 +65,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/engine/call_log.h"
 #include "core/engine/site_counters.h"
 
 namespace trapline::engine::direct {
@@ -101,14 +105,15 @@ struct ControlPage {
   uint64_t rax, rcx, rdx, flags, result, return_rip;
   uint32_t attention;     // a kick came where the guest's registers were not its own: look before
                           // going back
-  uint32_t divert;        // calls go to the VMM, whatever they are
+  uint32_t record;        // the next linked call may be one to record; the process's own to clear
   uint64_t linked_entry;  // entry.S
   uint64_t vcpu;
   uint64_t clock_offset;      // host TSC at guest time zero
   uint64_t clock_multiplier;  // nanoseconds a tick, times 2^64; 0: ask the VMM
   uint64_t ring_head;         // records ever posted
   uint64_t ram_low_end, ram_high_end;
-  uint64_t reserved0[2];
+  uint32_t tracing;  // by the VMM: there is a trace ring, and calls are to be recorded in it
+  uint32_t reserved0[3];
   alignas(64) uint64_t ring_tail;          // records ever taken, by the VMM
   alignas(64) std::atomic<uint32_t> turn;  // Turn; a futex
   std::atomic<uint32_t> host_sleeps;       // Sleep
@@ -132,7 +137,7 @@ static_assert(offsetof(ControlPage, rdx) == CONTROL_RDX &&
 static_assert(offsetof(ControlPage, result) == CONTROL_RESULT &&
               offsetof(ControlPage, return_rip) == CONTROL_RETURN);
 static_assert(offsetof(ControlPage, attention) == CONTROL_ATTENTION &&
-              offsetof(ControlPage, divert) == CONTROL_DIVERT);
+              offsetof(ControlPage, record) == CONTROL_RECORD);
 static_assert(offsetof(ControlPage, linked_entry) == CONTROL_LINKED_ENTRY &&
               offsetof(ControlPage, vcpu) == CONTROL_VCPU);
 static_assert(offsetof(ControlPage, clock_offset) == CONTROL_CLOCK_OFFSET &&
@@ -185,7 +190,7 @@ constexpr uint64_t kSetupOffset = TRAPLINE_RING + kRingSize - TRAPLINE_CONTROL;
 constexpr uint64_t kMaxSetupSize = 256 << 10;
 
 // Descriptors that a guest process is started with, and closes.
-enum SetupFd : uint32_t { kControlFd = 3, kRamFd, kStubsFd, kTableFd, kCountersFd, kFdEnd };
+enum SetupFd : uint32_t { kControlFd = 3, kRamFd, kStubsFd, kTableFd, kStatsFd, kFdEnd };
 
 // The signal that makes a guest process hand over: SIGUSR1.
 constexpr int kKickSignal = 10;

@@ -112,14 +112,23 @@ Setup DirectVcpu::MakeSetup() const {
   return setup;
 }
 
+std::array<Mapping, 3> DirectVcpu::StatsMappings() const {
+  constexpr uint32_t kWritable = PROT_READ | PROT_WRITE;
+  const DirectConfig& c = shared_.config;
+  return {{{TRAPLINE_COUNTERS, c.counters_size, c.counters_offset + apic_id_ * c.counters_stride,
+            kStatsFd, kWritable},
+           {TRAPLINE_CALL_LOG, sizeof(CallLog), c.logs_offset + apic_id_ * sizeof(CallLog),
+            kStatsFd, kWritable},
+           {TRAPLINE_TRACE_RING, sizeof(TraceRing), c.rings_offset + apic_id_ * sizeof(TraceRing),
+            kStatsFd, kWritable}}};
+}
+
 absl::Status DirectVcpu::StartProcess() {
   Release();
   const DirectConfig& config = shared_.config;
   std::vector<Mapping> mappings = MapRam(config.ram, config.segments);
   for (const Mapping& mapping : shared_.code.Mappings()) mappings.push_back(mapping);
-  mappings.push_back({TRAPLINE_COUNTERS, config.counters_size,
-                      config.counters_offset + apic_id_ * config.counters_stride, kCountersFd,
-                      PROT_READ | PROT_WRITE});
+  for (const Mapping& mapping : StatsMappings()) mappings.push_back(mapping);
   auto status = channel_->Prepare(MakeSetup(), mappings, GapsBetween(mappings));
   if (!status.ok()) return status;
   ControlPage& c = channel_->control();
@@ -130,7 +139,7 @@ absl::Status DirectVcpu::StartProcess() {
   c.trap_cycles = config.trap_cycles;
   c.interrupt_cycles = config.interrupt_cycles;
   auto started = shared_.start(*channel_, {channel_->fd(), config.ram_fd, shared_.code.stubs_fd(),
-                                           shared_.code.table_fd(), config.counters_fd});
+                                           shared_.code.table_fd(), config.stats_fd});
   if (!started.ok()) return started.status();
   int pidfd = (*started)->pidfd();
   {
@@ -149,12 +158,19 @@ absl::Status DirectVcpu::StartProcess() {
         absl::StrCat("the guest process failed at ", StepName(c.step), ": ", strerror(c.error)));
   fresh_ = false;
   bases_changed_ = true;
-  Divert(shared_.divert);
+  TellTracing();
   return absl::OkStatus();
 }
 
-void DirectVcpu::Divert(bool on) {
-  std::atomic_ref(channel_->control().divert).store(on ? 1 : 0, std::memory_order_release);
+// Again where it changed in between, since a process may have been started by the old word.
+void DirectVcpu::TellTracing() {
+  std::atomic_ref tracing(channel_->control().tracing), record(channel_->control().record);
+  bool on;
+  do {
+    on = shared_.tracing;
+    tracing.store(on ? 1 : 0);
+    if (on) record.store(1);
+  } while (on != shared_.tracing);
 }
 
 void DirectVcpu::Kick() {

@@ -2,6 +2,7 @@
 // The engine seam's vCPU over a guest process.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -28,7 +29,7 @@ struct DirectShared {
   std::function<absl::StatusOr<std::unique_ptr<GuestProcess>>(Channel&,
                                                               const GuestProcess::Descriptors&)>
       start = [](Channel&, const GuestProcess::Descriptors& d) { return GuestProcess::Start(d); };
-  std::atomic<bool> divert{false};
+  std::atomic<bool> tracing{false};
   Exclusive held{};  // a vCPU executes while its process has the turn
 };
 
@@ -56,8 +57,8 @@ class DirectVcpu final : public Vcpu {
   // Nobody counts them: the real CPU's counters are not to be had.
   uint64_t instructions_retired() const override { return 0; }
 
-  // Every call is to come to the host, or not (Engine::TraceCalls). Any thread.
-  void Divert(bool on);
+  // Tells the process whether calls are to be recorded (DirectShared::tracing). Any thread.
+  void TellTracing();
   // Ends the process, if there is one; not in Run.
   void Release();
   // Holds the process, if there is one, where it is, and lets it go on (Engine::Freeze); not in
@@ -68,6 +69,8 @@ class DirectVcpu final : public Vcpu {
  private:
   absl::Status StartProcess();
   Setup MakeSetup() const;
+  // The vCPU's own of what is counted and recorded.
+  std::array<Mapping, 3> StatsMappings() const;
   // Lets guest code run until it hands over. False: it does not any more.
   bool Enter();
   // How it came to that.

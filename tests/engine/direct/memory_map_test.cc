@@ -124,7 +124,7 @@ TEST_P(Maps, EveryPageOnceWithItsRights) {
 // Gaps, mappings and what the engine keeps of its own cover the address space, each byte once.
 TEST_P(Maps, GapsAreAllTheRest) {
   std::vector<Mapping> mappings = Map();
-  mappings.push_back({TRAPLINE_COUNTERS, kPage, 0, kCountersFd, kData});
+  mappings.push_back({TRAPLINE_COUNTERS, kPage, 0, kStatsFd, kData});
   std::vector<Gap> pieces = GapsBetween(mappings);
   for (const Gap& gap : pieces) {
     EXPECT_GT(gap.size, 0u);

@@ -68,6 +68,8 @@ patch_guest_end:
 constexpr uint64_t kText = 0x100000, kData = 0x200000, kStop = kData + 0x1000, kSite = 9;
 constexpr uint64_t kRamSize = 4 << 20;
 constexpr uint32_t kVcpus = 4;
+// In the stats file, behind a page of counters for each.
+constexpr uint64_t kLogs = kVcpus * kPage, kRings = kLogs + kVcpus * sizeof(CallLog);
 
 uint64_t Rounds() {
   constexpr uint64_t kDefault = 20'000;
@@ -145,10 +147,10 @@ class Patching : public ::testing::TestWithParam<int> {
     const HostProbe probe = ProbeHost();
     if (!probe.missing.empty()) GTEST_SKIP() << probe.missing;
     auto ram = SharedArea::Create("test-ram", kRamSize);
-    auto counters = SharedArea::Create("test-counters", kVcpus * kPage);
-    ASSERT_TRUE(ram.ok() && counters.ok());
+    auto stats = SharedArea::Create("test-stats", kRings + kVcpus * sizeof(TraceRing));
+    ASSERT_TRUE(ram.ok() && stats.ok());
     ram_ = *std::move(ram);
-    counters_ = *std::move(counters);
+    stats_ = *std::move(stats);
     bool five = GetParam() == 5;
     const char* start = five ? patch_guest_five : patch_guest_three;
     const char* end = five ? patch_guest_end : patch_guest_five;
@@ -157,9 +159,11 @@ class Patching : public ::testing::TestWithParam<int> {
                         .ram_fd = ram_->fd(),
                         .segments = {{kText, kPage, false, true}},
                         .entries = {kText},
-                        .counters_fd = counters_->fd(),
+                        .stats_fd = stats_->fd(),
                         .counters_stride = kPage,
                         .counters_size = kPage,
+                        .logs_offset = kLogs,
+                        .rings_offset = kRings,
                         .vmcall = probe.vmcall,
                         .vmmcall = probe.vmmcall,
                         .tsc_frequency = 2'000'000'000,
@@ -204,7 +208,7 @@ class Patching : public ::testing::TestWithParam<int> {
     return std::atomic_ref(*reinterpret_cast<uint64_t*>(ram_->data() + gpa)).load();
   }
 
-  std::unique_ptr<SharedArea> ram_, counters_;
+  std::unique_ptr<SharedArea> ram_, stats_;
   std::unique_ptr<Engine> engine_;
   SiteSpec spec_{};
   uint64_t rewrites_ = 0;
@@ -227,7 +231,7 @@ TEST_P(Patching, AnswersEveryCallOnce) {
     EXPECT_EQ(callers_[i]->failure(), "");
     EXPECT_EQ(callers_[i]->strange(), 0u);
     wrong += Word(kData + 64 * i + 8);
-    const auto& counters = reinterpret_cast<const SiteCounters&>(counters_->data()[kPage * i]);
+    const auto& counters = reinterpret_cast<const SiteCounters&>(stats_->data()[kPage * i]);
     for (size_t path = 0; path < kPathCount; ++path) {
       counted[path] += callers_[i]->calls()[path];
       for (const auto& calls : counters.calls[path]) counted[path] += calls;

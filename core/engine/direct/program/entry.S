@@ -39,7 +39,7 @@ linked_entry:
     mov %eax, C(CONTROL_FLAGS)
     mov C(CONTROL_RAX), %rax
     lea 1(%rax), %rdx
-    cmpl $0, C(CONTROL_DIVERT)
+    cmpl $0, C(CONTROL_RECORD)          // somebody traces, and there is budget (recording.cc)
     jne linked_slow
     cmp %rdx, COUNTERS_NUMBER(%rcx)     // any other number than this site's first: its slot is to be found
     jne linked_slow

@@ -44,6 +44,9 @@ void HandOver(Request request) {
     c.guest_sleeps.store(0);
   }
   if (c.set_bases != 0) LoadBases();
+  // Time has passed: the next call is to look whether it can be recorded.
+  if (std::atomic_ref(c.tracing).load(std::memory_order_relaxed) != 0)
+    std::atomic_ref(c.record).store(1, std::memory_order_relaxed);
 }
 
 // The way back found a kick that came before the guest's registers were its own.

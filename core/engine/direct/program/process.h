@@ -42,11 +42,17 @@ void HandOver(Request request);
 // services.cc. Answers a call that needs no host: RAX of frame becomes the result. False: it does
 // need it.
 bool ServeHere(Frame& frame);
-// The row of a site that may be served here, or null: unknown, not settled, or diverted.
+// The row of a site that may be served here, or null: unknown or not settled.
 const SiteRow* FindServable(uint64_t gpa);
 SiteCounters& CountersOf(const SiteRow& row);
-// Counts a call at a site, and answers it, and times it where that is due; false: nothing was done.
+// Counts a call at a site, and answers it, and times and records it where that is due; false:
+// nothing was done.
 // overhead: cycles that were spent before.
 bool CountAndServe(SiteCounters& counters, Path path, Frame& frame, uint64_t overhead);
+
+// recording.cc. A call that was timed: into the trace ring or the call log, if it is one for them.
+// The frame has its arguments and its answer; cycles and end are the host's.
+void Record(Path path, const SiteCounters& site, const Frame& frame, uint64_t number,
+            uint64_t cycles, uint64_t end);
 
 }  // namespace trapline::engine::direct

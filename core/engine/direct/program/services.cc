@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Calls that need no host: answered, counted and timed here. entry.S has the same for the commonest
-// at a linked site.
+// Calls that need no host: answered, counted and timed here, and recorded (recording.cc). entry.S
+// answers and counts the commonest at a linked site.
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <x86intrin.h>
 
 #include <atomic>
-#include "core/engine/direct/program/process.h"
 
+#include "core/engine/direct/program/process.h"
 #include "core/guest/abi.h"
 #include "core/x86/registers.h"
 
@@ -95,7 +95,6 @@ bool ServeHere(Frame& frame) {
 }
 
 const SiteRow* FindServable(uint64_t gpa) {
-  if (control().divert != 0) return nullptr;
   const auto* rows = reinterpret_cast<const SiteRow*>(TRAPLINE_SITE_TABLE);
   for (uint64_t i = SiteHash(gpa), looked = 0; looked < kSiteRows;
        ++looked, i = (i + 1) % kSiteRows) {
@@ -114,20 +113,22 @@ bool CountAndServe(SiteCounters& counters, Path path, Frame& frame, uint64_t ove
   uint64_t start = __rdtsc(), number = frame.gpr[x86::kRax];
   if (!ServeHere(frame)) return false;
   Shared<uint64_t>& calls = counters.calls[static_cast<size_t>(path)][SlotFor(counters, number)];
-  bool timed = path == Path::kTrap || calls.load(std::memory_order_relaxed) % kTimedOneIn == 0;
+  bool timed = path == Path::kTrap || calls.load(std::memory_order_relaxed) % kTimedOneIn == 0 ||
+               std::atomic_ref(control().record).load(std::memory_order_relaxed) != 0;
   Bump(calls);
   if (timed) {
-    uint64_t end = __rdtsc();
-    TimeCall(counters, path, end - start + overhead, end - control().clock_offset);
+    uint64_t end = __rdtsc(), cycles = end - start + overhead, now = end - control().clock_offset;
+    TimeCall(counters, path, cycles, now);
+    Record(path, counters, frame, number, cycles, end);
   }
   return true;
 }
 
-// A linked call that entry.S left: another number, one that is to be timed, or one for the VMM. The
-// frame stands behind the site.
+// A linked call that entry.S left: another number, one that is to be timed or recorded, or one for
+// the VMM. The frame stands behind the site.
 extern "C" void ServeLinked(SiteCounters* counters) {
   Frame& frame = control().frame;
-  if (control().divert == 0 && CountAndServe(*counters, Path::kLinked, frame, 0)) return;
+  if (CountAndServe(*counters, Path::kLinked, frame, 0)) return;
   control().raised = __rdtsc();
   HandOver(Request::kLinked);
 }
