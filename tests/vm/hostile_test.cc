@@ -4,17 +4,22 @@
 // same process notices nothing.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/engine/direct/layout.h"
 #include "core/engine/direct/probe.h"
+#include "core/guest/abi.h"
+#include "core/hypercall/stats_reader.h"
 #include "tests/vm/hostile_guest.h"
 #include "tests/vm/running_vm.h"
 
@@ -39,6 +44,7 @@ class Hostile : public ::testing::Test {
   }
   // The witness is served as ever.
   void TearDown() override {
+    for (const std::string& path : files_) std::filesystem::remove(path);
     if (IsSkipped() || HasFatalFailure()) return;
     AwaitBeats(witness_);
     EXPECT_EQ(witness_.vm().state(), State::kRunning) << witness_.vm().state_reason();
@@ -78,7 +84,20 @@ class Hostile : public ::testing::Test {
     }
   }
 
+  // With a stats file that can be read, which goes with the test.
+  VmConfig Recorded(const std::string& attack) {
+    VmConfig config = HostileConfig(attack);
+    config.stats_path = StatsPath(attack);
+    files_.push_back(config.stats_path);
+    return config;
+  }
+  static std::string StatsPath(const std::string& attack) {
+    return std::filesystem::temp_directory_path() /
+           absl::StrCat("trapline-hostile-", attack, "-", getpid());
+  }
+
   RunningVm witness_{HostileConfig("good")};
+  std::vector<std::string> files_;
 };
 
 // ---- Jumps ----
@@ -92,6 +111,10 @@ TEST_F(Hostile, JumpsIntoStubs) { Scan(TRAPLINE_NEAR_STUBS, TRAPLINE_NEAR_STUBS 
 TEST_F(Hostile, JumpsIntoSiteTableAndCounters) {
   Scan(TRAPLINE_SITE_TABLE, TRAPLINE_SITE_TABLE + 0x1000);
   Scan(TRAPLINE_COUNTERS, TRAPLINE_COUNTERS + 0x1000);
+}
+TEST_F(Hostile, JumpsIntoCallLogAndTraceRing) {
+  Scan(TRAPLINE_CALL_LOG, TRAPLINE_CALL_LOG + 0x1000);
+  Scan(TRAPLINE_TRACE_RING, TRAPLINE_TRACE_RING + 0x1000);
 }
 
 // ---- Whatever it does, it stands or fails alone ----
@@ -129,6 +152,48 @@ TEST_P(Scribbler, FailsAloneOrStands) {
   ExpectReadableEnd(guest);
 }
 INSTANTIATE_TEST_SUITE_P(Seeds, Scribbler, ::testing::Range(1, 17));
+
+// Who traces it reads nonsense, but in its bounds; and another VM's trace is true.
+TEST_F(Hostile, ScribbledRecordsHarmNobody) {
+  constexpr int kLooks = 200;
+  constexpr size_t kBatch = 1000;
+  RunningVm guest(Recorded("records")), other(Recorded("good"));
+  for (RunningVm* vm : {&guest, &other}) {
+    ASSERT_TRUE(vm->made().ok()) << vm->made();
+    ASSERT_TRUE(vm->vm().hypercalls().SetTracing(true).ok());
+  }
+  auto reader = hypercall::StatsReader::Open(StatsPath("records"));
+  auto truth = hypercall::StatsReader::Open(StatsPath("good"));
+  ASSERT_TRUE(reader.ok() && truth.ok());
+  auto cursor = (*reader)->End(), true_cursor = (*truth)->End();
+  Start(guest);
+  Start(other);
+  uint64_t read = 0;
+  for (int look = 0; look < kLooks; ++look) {
+    auto events = (*reader)->ReadTrace(&cursor, kBatch);
+    for (const hypercall::TraceEvent& event : events) {
+      ASSERT_LT(event.site, hypercall::kMaxSites);
+      ASSERT_LE(event.path, hypercall::Path::kLinked);
+    }
+    read += events.size();
+    (*reader)->Dropped(cursor);
+    EXPECT_LE((*reader)->OnRecord(kBatch).size(), kBatch);
+    ASSERT_TRUE(guest.vm().hypercalls().SetTracing(look % 2 == 0).ok());
+    AwaitBeats(guest);
+  }
+  EXPECT_GT(read, 0u);
+  EXPECT_EQ(guest.vm().state(), State::kRunning) << guest.vm().state_reason();
+  ASSERT_TRUE(guest.vm().Stop(StopMode::kForced, absl::ZeroDuration()).ok());
+  AwaitBeats(other);
+  ASSERT_TRUE(other.vm().Stop(StopMode::kForced, absl::ZeroDuration()).ok());
+  uint64_t pings = 0;
+  for (const hypercall::TraceEvent& event : (*truth)->ReadTrace(&true_cursor, kBatch)) {
+    if (event.number != TRAPLINE_HC_PING) continue;
+    EXPECT_EQ(event.result, event.args[0]);
+    ++pings;
+  }
+  EXPECT_GT(pings, 0u);
+}
 
 TEST_F(Hostile, AnOverflowIntoReadOnlyMemoryIsADoubleFault) {
   RunningVm guest(HostileConfig("overflow-text"));

@@ -20,6 +20,9 @@ static volatile uint8_t *const control = (volatile uint8_t *)TRAPLINE_CONTROL;
 static volatile uint32_t *const turn = (volatile uint32_t *)(TRAPLINE_CONTROL + 192);
 static volatile uint32_t *const request = (volatile uint32_t *)(TRAPLINE_CONTROL + 204);
 static volatile uint64_t *const ring_head = (volatile uint64_t *)(TRAPLINE_CONTROL + CONTROL_RING_HEAD);
+static volatile uint32_t *const record = (volatile uint32_t *)(TRAPLINE_CONTROL + CONTROL_RECORD);
+static volatile uint32_t *const tracing = (volatile uint32_t *)(TRAPLINE_CONTROL + 112);
+enum { kCallLogSize = 8192, kTraceRingSize = 32768 * 88 };
 
 /* For the test to read, at addresses that it knows (hostile_test.cc): how far a scan is; a counter that only moves while this
  * guest executes. */
@@ -235,11 +238,13 @@ static void Scribble(void) {
   } const areas[] = {{TRAPLINE_CONTROL, 4096},
                      {TRAPLINE_RING, TRAPLINE_RING_RECORDS * 16},
                      {TRAPLINE_PROGRAM + 0x2000, 0x15000},
-                     {TRAPLINE_COUNTERS, 1 << 16}};
+                     {TRAPLINE_COUNTERS, 1 << 16},
+                     {TRAPLINE_CALL_LOG, kCallLogSize},
+                     {TRAPLINE_TRACE_RING, kTraceRingSize}};
   static const uint16_t calls[] = {TRAPLINE_HC_PING,    TRAPLINE_HC_CONSOLE_WRITE, TRAPLINE_HC_CLOCK,
                                    TRAPLINE_HC_ENTROPY, TRAPLINE_HC_VCPU_NUMBER,   TRAPLINE_HC_CONSOLE_PUT};
   for (uint64_t i = 0; i < 20000; ++i) {
-    unsigned area = (unsigned)(Random() % 4);
+    unsigned area = (unsigned)(Random() % (sizeof areas / sizeof areas[0]));
     volatile uint64_t *word = (volatile uint64_t *)(areas[area].start + (Random() % areas[area].size & ~(uint64_t)7));
     *word = Random() % 4 ? Random() : Random() % 16;
     if (i % 16 == 0) Hypercall(calls[Random() % 6], Random(), Random() % 64, 0, 0);
@@ -256,6 +261,22 @@ static void Ring(void) {
     record[0] = Random(), record[1] = Random();
     Hypercall(TRAPLINE_HC_CONSOLE_PUT, Random(), i, 0, 0);
     Hypercall(TRAPLINE_HC_VCPU_NUMBER, 0, 0, 0, 0);
+  }
+}
+
+/* Numbers of records, records and whether there are to be any, all of them nonsense, between calls that this process and the VMM
+ * record; until it is stopped. */
+static void Records(void) {
+  volatile uint64_t *const log = (volatile uint64_t *)TRAPLINE_CALL_LOG, *const ring = (volatile uint64_t *)TRAPLINE_TRACE_RING;
+  for (uint64_t i = 0;; ++i) {
+    log[Random() % 8] = i % 2 ? Random() : Random() % 100000;
+    log[Random() % (kCallLogSize / 8)] = Random();
+    for (int word = 0; word < 16; ++word) ring[Random() % (kTraceRingSize / 8)] = Random();
+    *record = (uint32_t)Random() % 2;
+    if (i % 64 == 0) *tracing = (uint32_t)Random() % 2;
+    for (uint64_t call = 0; call < Random() % 100; ++call) Hypercall(TRAPLINE_HC_PING, call, 0, 0, 0);
+    Hypercall(TRAPLINE_HC_ENTROPY, 0, 0, 0, 0);
+    ++*beats;
   }
 }
 
@@ -327,6 +348,7 @@ int Main(const char *command_line, uint64_t low_ram, uint64_t vcpus) {
   if (HasWord(command_line, "forge")) Forge();
   if (HasWord(command_line, "scribble")) Scribble();
   if (HasWord(command_line, "ring")) Ring();
+  if (HasWord(command_line, "records")) Records();
   if (HasWord(command_line, "counters")) Touch(TRAPLINE_COUNTERS, TRAPLINE_COUNTERS + ((uint64_t)64 << 30));
   if (HasWord(command_line, "far-spin")) {
     const uint64_t none[kGprs] = {0};
