@@ -6,6 +6,7 @@
  * site=5 (the rule) or site=3: with room for a jump behind the hypercall, or without. The instruction behind a site of
  * three bytes is one over which a jump can be punned: its first two bytes are the upper half of the jump's
  * displacement, and 0x1f0f0000 from here there is nothing.
+ * per=N: cycles of N calls (1), where one takes but a few.
  * call=ping (the rule): answered with its argument. call=host: KICK_CPU of an APIC id that there is not, the cheapest
  * call that only the host can answer. call=posted: CONSOLE_PUT of no bytes. */
 #include "core/guest/guest.h"
@@ -48,12 +49,12 @@ static uint64_t Median(uint64_t *values, uint64_t count) {
   return values[count / 2];
 }
 
-/* The calls that `calls` asks for, at least, in batches. */
-static uint64_t Run(Loop *loop, uint64_t number, uint64_t b, uint64_t c, uint64_t calls) {
+/* The calls that `calls` asks for, at least, in batches: cycles of `per` calls. */
+static uint64_t Run(Loop *loop, uint64_t number, uint64_t b, uint64_t c, uint64_t calls, uint64_t per) {
   uint64_t batch = calls < kBatch ? calls : kBatch, count = calls / batch;
   if (count > kMaxBatches) count = kMaxBatches, batch = calls / count;
   for (uint64_t i = 0; i < count; ++i) batches[i] = loop(number, b, c, batch);
-  return (Median(batches, count) + batch / 2) / batch;
+  return (Median(batches, count) * per + batch / 2) / batch;
 }
 
 static const char *TechniqueOf(const char *command_line) {
@@ -68,6 +69,7 @@ static const char *TechniqueOf(const char *command_line) {
 int Main(const char *command_line, uint64_t low_ram, uint64_t vcpus) {
   (void)low_ram, (void)vcpus;
   uint64_t runs = NumberOption(command_line, "runs", 5), calls = NumberOption(command_line, "calls", 100000);
+  uint64_t per = NumberOption(command_line, "per", 1);
   const char *technique = TechniqueOf(command_line);
   if (!technique || runs == 0 || calls == 0) {
     Print("hypercall_bench: technique=direct|emulate|interrupt|linked is missing, or runs or calls is 0\n");
@@ -91,7 +93,7 @@ int Main(const char *command_line, uint64_t low_ram, uint64_t vcpus) {
   Print(":");
   for (uint64_t run = 0; run < runs; ++run) {
     Print(" ");
-    PrintNumber(Run(loop, number, 0, c, calls));
+    PrintNumber(Run(loop, number, 0, c, calls, per));
   }
   clock = Vmcall(TRAPLINE_HC_CLOCK, 0, 0, 0, 0) - clock;
   Print("\nkhz: ");
