@@ -4,10 +4,10 @@
 //
 // While somebody traces, calls go to the vCPU's ring. A guest that does nothing but call would be
 // slowed down threefold by that, and no client could take so many records, so recording has a
-// budget: a share of the vCPU's time, with bursts of half a ring. What it has no room for is not
-// recorded; how many those were follows from the counters, which know every call, at no cost to the
-// vCPU. At all times, those calls that are timed anyway leave a record in a smaller ring, not too
-// often: so that there is something to read of a VM that nobody was tracing when it failed.
+// budget: a share of the vCPU's time, with bursts of half a ring at most. What it has no room for
+// is not recorded; how many those were follows from the counters, which know every call, at no cost
+// to the vCPU. At all times, those calls that are timed anyway leave a record in a smaller ring,
+// not too often: so that there is something to read of a VM that nobody was tracing when it failed.
 //
 // A ring has one writer, whoever executes the vCPU. A record's sequence is its position in the
 // ring's history plus one, and zero while it is written: a reader copies the record and takes it
@@ -42,7 +42,8 @@ struct CallLog {
   Shared<uint64_t> traced;     // records ever written to the TraceRing
   Shared<uint64_t> kept;       // and to recent
   Shared<uint64_t> forgotten;  // calls that are in no counter any more, since those were reset
-  uint64_t reserved[5];
+  Shared<uint64_t> begun;      // calls that are traced, each before it is counted (BeginTraced)
+  uint64_t reserved[4];
   TraceRecord recent[kRecentCapacity];
   uint8_t padding[32];
 };
@@ -87,6 +88,13 @@ inline void AppendRecord(Shared<uint64_t>& count, TraceRecord (&records)[kCapaci
   count.store(position + 1, std::memory_order_release);
 }
 
+// A call will be recorded in the TraceRing; it is about to be counted. A reader that looks at the
+// counters first and here then never takes it for one that left no record.
+inline void BeginTraced(CallLog& log) {
+  Bump(log.begun);
+  std::atomic_thread_fence(std::memory_order_release);
+}
+
 // How many calls may be recorded: belongs to the ring's writer.
 class RecordBudget {
  public:
@@ -112,8 +120,8 @@ class RecordBudget {
 
  private:
   static constexpr uint64_t kShareOfTime = 32;
-  static constexpr int64_t kBurst = kTraceCapacity / 2;
-  static constexpr uint64_t kBetweenRecent = 10'000;  // cycles
+  static constexpr int64_t kBurst = kTraceCapacity / 4;  // one saved, one earned
+  static constexpr uint64_t kBetweenRecent = 10'000;     // cycles
 
   uint64_t cost_;
   int64_t records_ = kBurst;

@@ -13,7 +13,10 @@ Recorder::Note Recorder::NoteFor(const SiteCounters& counters, uint32_t vcpu, ui
   bool timed = before % engine::kTimedOneIn == 0 ||
                counters.epoch.load(std::memory_order_relaxed) != state.epoch;
   bool tracing = tracing_.load(std::memory_order_relaxed);
-  if (tracing && state.budget.left()) return Note::kTraced;
+  if (tracing && state.budget.left()) {
+    engine::BeginTraced(stats_.log(vcpu));
+    return Note::kTraced;
+  }
   SetMark(state);
   return timed ? Note::kTimed : Note::kCounted;
 }

@@ -34,13 +34,13 @@ class Recorder {
       slot = engine::SlotFor(counters, number);
     Shared<uint64_t>& calls = counters.calls[static_cast<size_t>(path)][slot];
     uint64_t before = calls.load(std::memory_order_relaxed);
+    Note note = Note::kCounted;
+    if (before % engine::kTimedOneIn == 0 || counters.epoch.load(std::memory_order_relaxed) !=
+                                                 vcpus_[vcpu].mark.load(std::memory_order_relaxed))
+        [[unlikely]]
+      note = NoteFor(counters, vcpu, before);
     calls.store(before + 1, std::memory_order_relaxed);
-    if (before % engine::kTimedOneIn != 0) [[likely]] {
-      uint64_t mark = vcpus_[vcpu].mark.load(std::memory_order_relaxed);
-      if (counters.epoch.load(std::memory_order_relaxed) == mark) [[likely]]
-        return Note::kCounted;
-    }
-    return NoteFor(counters, vcpu, before);
+    return note;
   }
 
   // A call that came in at start and was over at end, in host cycles; now: end in guest ticks.

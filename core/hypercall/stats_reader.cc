@@ -294,16 +294,17 @@ StatsReader::Cursor StatsReader::End() const {
   uint64_t traced = 0;
   for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu) {
     cursor.read.push_back(log(vcpu).traced.load(std::memory_order_acquire));
-    traced += cursor.read.back();
+    traced += log(vcpu).begun.load(std::memory_order_acquire);
   }
   cursor.unrecorded = Less(CallsEver(), traced);
   return cursor;
 }
 
 uint64_t StatsReader::Dropped(const Cursor& cursor) const {
-  // In this order, as a call is counted before it is recorded.
+  // In this order, lest a call that is being recorded count as one that is not.
   uint64_t calls = CallsEver(), traced = 0;
-  for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu) traced += Get(log(vcpu).traced);
+  std::atomic_thread_fence(std::memory_order_acquire);
+  for (uint32_t vcpu = 0; vcpu < vcpus_; ++vcpu) traced += Get(log(vcpu).begun);
   return cursor.overwritten + Less(Less(calls, traced), cursor.unrecorded);
 }
 

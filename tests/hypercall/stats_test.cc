@@ -45,6 +45,7 @@ class Stats : public ::testing::Test {
   }
   // Counts and records a call at the first site.
   void Trace(uint32_t vcpu, uint64_t number) {
+    engine::BeginTraced(file_->log(vcpu));
     engine::Bump(file_->counters(vcpu, 0).calls[0][0]);
     engine::AppendRecord(file_->log(vcpu).traced, file_->ring(vcpu).records, NoteOf(number));
   }
@@ -140,6 +141,16 @@ TEST_F(Stats, CallsThatWereNotRecordedAreDropped) {
   EXPECT_EQ(reader->Dropped(cursor), 7u) << "what is recorded can still be read";
   EXPECT_EQ(reader->ReadTrace(&cursor, 10).size(), 1u);
   EXPECT_EQ(reader->Dropped(cursor), 7u);
+}
+
+TEST_F(Stats, ACallThatIsBeingRecordedIsNotDropped) {
+  AddSite(0, 0x1000);
+  auto reader = Reader();
+  auto cursor = reader->End();
+  engine::BeginTraced(file_->log(0));
+  EXPECT_EQ(reader->Dropped(cursor), 0u);
+  engine::Bump(file_->counters(0, 0).calls[0][0]);
+  EXPECT_EQ(reader->Dropped(cursor), 0u);
 }
 
 TEST_F(Stats, AResetOfCountersDropsNothing) {

@@ -40,10 +40,27 @@ RewriteResult JumpPlan::CheckPlace(uint64_t stub) const {
   }
   if (PageOf(stub) < TRAPLINE_NEAR_END && TRAPLINE_CONTROL < stub + kStubSize)
     return RewriteResult::kJumpIntoOwn;
-  auto next = taken_.lower_bound(stub);
-  bool behind_free = next == taken_.end() || next->first >= stub + kStubSize;
-  bool before_free = next == taken_.begin() || std::prev(next)->second <= stub;
-  return behind_free && before_free ? RewriteResult::kDone : RewriteResult::kJumpIntoOwn;
+  return EndOfTaken(stub) == 0 ? RewriteResult::kDone : RewriteResult::kJumpIntoOwn;
+}
+
+uint64_t JumpPlan::EndOfTaken(uint64_t stub) const {
+  auto next = taken_.lower_bound(stub + kStubSize);
+  bool hit = next != taken_.begin() && std::prev(next)->second > stub;
+  return hit ? std::prev(next)->second : 0;
+}
+
+// Between two stubs that leave no room for a third there is nothing to be had.
+void JumpPlan::Take(uint64_t start, uint64_t end) {
+  auto next = taken_.lower_bound(start);
+  if (next != taken_.end() && next->first < end + kStubSize) {
+    end = next->second;
+    next = taken_.erase(next);
+  }
+  if (next != taken_.begin() && std::prev(next)->second + kStubSize > start) {
+    std::prev(next)->second = end;
+  } else {
+    taken_.emplace(start, end);
+  }
 }
 
 bool JumpPlan::Reserve(uint64_t stub) {
@@ -55,7 +72,7 @@ bool JumpPlan::Reserve(uint64_t stub) {
   }
   if (pages_.size() + wanted.size() > kMaxPages) return false;
   pages_.insert(pages_.end(), wanted.begin(), wanted.end());
-  taken_.emplace(stub, stub + kStubSize);
+  Take(stub, stub + kStubSize);
   return true;
 }
 
@@ -72,9 +89,13 @@ PlannedJump JumpPlan::PlanPunned(const FoundSite& site, std::span<const std::byt
   uint64_t base = site.gpa + prefixes + kJumpLength +
                   static_cast<uint64_t>(int64_t{static_cast<int32_t>(upper)});
   const uint64_t window = uint64_t{1} << (8 * free_bytes);
-  for (uint64_t lower = 0; lower < window; lower += kStubSize) {
+  for (uint64_t lower = 0; lower < window;) {
     jump.result = CheckPlace(base + lower);
-    if (jump.result != RewriteResult::kDone) continue;
+    if (jump.result != RewriteResult::kDone) {
+      uint64_t end = EndOfTaken(base + lower);
+      lower = end != 0 ? end - base : lower + kStubSize;
+      continue;
+    }
     if (!Reserve(base + lower)) {
       jump.result = RewriteResult::kJumpUnplanned;
       return jump;

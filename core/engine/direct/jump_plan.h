@@ -53,11 +53,14 @@ class JumpPlan {
   PlannedJump PlanNear(const FoundSite& site);
   PlannedJump PlanPunned(const FoundSite& site, std::span<const std::byte> behind, size_t prefixes);
   RewriteResult CheckPlace(uint64_t stub) const;
+  // Where what is taken ends, where a stub here would overlap with it; else 0.
+  uint64_t EndOfTaken(uint64_t stub) const;
+  void Take(uint64_t start, uint64_t end);
   bool Reserve(uint64_t stub);
 
   const std::vector<AddressRange> ram_;
   uint64_t next_near_ = 0;
-  std::map<uint64_t, uint64_t> taken_;  // stubs outside, start to end
+  std::map<uint64_t, uint64_t> taken_;  // by stubs outside, start to end of each run of them
   std::vector<uint64_t> pages_;
 };
 

@@ -50,9 +50,11 @@ SiteCounters& CountersOf(const SiteRow& row);
 // overhead: cycles that were spent before.
 bool CountAndServe(SiteCounters& counters, Path path, Frame& frame, uint64_t overhead);
 
-// recording.cc. A call that was timed: into the trace ring or the call log, if it is one for them.
-// The frame has its arguments and its answer; cycles and end are the host's.
-void Record(Path path, const SiteCounters& site, const Frame& frame, uint64_t number,
+// recording.cc. Whether a call is to be traced: asked before it is counted. now: host cycles.
+bool BeginRecord(uint64_t now);
+// A call that was timed: into the trace ring, where BeginRecord said so, or the call log, if it is
+// one for that. The frame has its arguments and its answer; cycles and end are the host's.
+void Record(bool traced, Path path, const SiteCounters& site, const Frame& frame, uint64_t number,
             uint64_t cycles, uint64_t end);
 
 }  // namespace trapline::engine::direct

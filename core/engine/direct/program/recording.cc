@@ -39,7 +39,15 @@ void SetRecord() {
 
 }  // namespace
 
-void Record(Path path, const SiteCounters& site, const Frame& frame, uint64_t number,
+bool BeginRecord(uint64_t now) {
+  if (std::atomic_ref(control().tracing).load(std::memory_order_acquire) == 0) return false;
+  if (!budget.left()) budget.Refill(now);
+  if (!budget.left()) return false;
+  BeginTraced(log());
+  return true;
+}
+
+void Record(bool traced, Path path, const SiteCounters& site, const Frame& frame, uint64_t number,
             uint64_t cycles, uint64_t end) {
   auto note = [&] {
     auto& gpr = frame.gpr;
@@ -53,9 +61,7 @@ void Record(Path path, const SiteCounters& site, const Frame& frame, uint64_t nu
                     path,
                     0};
   };
-  bool tracing = std::atomic_ref(control().tracing).load(std::memory_order_acquire) != 0;
-  if (tracing && !budget.left()) budget.Refill(end);
-  if (tracing && budget.left()) {
+  if (traced) {
     AppendRecord(log().traced, ring().records, note());
     budget.Spend();
     // A guest that calls no more often than that never finds the budget spent.
@@ -64,6 +70,7 @@ void Record(Path path, const SiteCounters& site, const Frame& frame, uint64_t nu
     AppendRecord(log().kept, log().recent, note());
   }
   bool record = std::atomic_ref(control().record).load(std::memory_order_relaxed) != 0;
+  bool tracing = std::atomic_ref(control().tracing).load(std::memory_order_acquire) != 0;
   if (record != (tracing && budget.left())) SetRecord();
 }
 

@@ -113,13 +113,15 @@ bool CountAndServe(SiteCounters& counters, Path path, Frame& frame, uint64_t ove
   uint64_t start = __rdtsc(), number = frame.gpr[x86::kRax];
   if (!ServeHere(frame)) return false;
   Shared<uint64_t>& calls = counters.calls[static_cast<size_t>(path)][SlotFor(counters, number)];
-  bool timed = path == Path::kTrap || calls.load(std::memory_order_relaxed) % kTimedOneIn == 0 ||
+  bool traced = BeginRecord(start);
+  bool timed = traced || path == Path::kTrap ||
+               calls.load(std::memory_order_relaxed) % kTimedOneIn == 0 ||
                std::atomic_ref(control().record).load(std::memory_order_relaxed) != 0;
   Bump(calls);
   if (timed) {
     uint64_t end = __rdtsc(), cycles = end - start + overhead, now = end - control().clock_offset;
     TimeCall(counters, path, cycles, now);
-    Record(path, counters, frame, number, cycles, end);
+    Record(traced, path, counters, frame, number, cycles, end);
   }
   return true;
 }
