@@ -183,34 +183,33 @@ void ConsolePut(ServiceHost& host, LedgerServices&, Call& call) {
 
 struct Service {
   uint64_t number;
-  const char* name;
-  unsigned arguments;
   void (*serve)(ServiceHost&, LedgerServices&, Call&);
 };
 
+// Names and arguments are in core/guest/hypercalls.cc.
 constexpr Service kKvmServices[] = {
-    {KVM_HC_KICK_CPU, "kick_cpu", 2, KickCpu},
-    {KVM_HC_CLOCK_PAIRING, "clock_pairing", 2, ClockPairing},
-    {KVM_HC_SEND_IPI, "send_ipi", 4, SendIpi},
-    {KVM_HC_SCHED_YIELD, "sched_yield", 1, SchedYield},
+    {KVM_HC_KICK_CPU, KickCpu},
+    {KVM_HC_CLOCK_PAIRING, ClockPairing},
+    {KVM_HC_SEND_IPI, SendIpi},
+    {KVM_HC_SCHED_YIELD, SchedYield},
 };
 // In the order of their numbers.
 constexpr Service kOwnServices[] = {
-    {TRAPLINE_HC_PING, "ping", 1, Ping},
-    {TRAPLINE_HC_CONSOLE_WRITE, "console_write", 2, ConsoleWrite},
-    {TRAPLINE_HC_CLOCK, "clock", 0, Clock},
-    {TRAPLINE_HC_SHUTDOWN, "shutdown", 1, Shutdown},
-    {TRAPLINE_HC_WAIT, "wait", 0, Wait},
-    {TRAPLINE_HC_VCPU_NUMBER, "vcpu_number", 0, VcpuNumber},
-    {TRAPLINE_HC_ENTROPY, "entropy", 0, Entropy},
-    {TRAPLINE_HC_DIRECT_SITES, "direct_sites", 2, DirectSites},
-    {TRAPLINE_HC_TECHNIQUE, "technique", 1, LimitTechnique},
-    {TRAPLINE_HC_UPCALL, "upcall", 2, RegisterUpcall},
-    {TRAPLINE_HC_TIMER, "timer", 1, SetTimer},
-    {TRAPLINE_HC_VCPU_START, "vcpu_start", 4, StartVcpu},
-    {TRAPLINE_HC_SEND_EVENT, "send_event", 2, SendEvent},
-    {TRAPLINE_HC_CONSOLE_READ, "console_read", 2, ConsoleRead},
-    {TRAPLINE_HC_CONSOLE_PUT, "console_put", 2, ConsolePut},
+    {TRAPLINE_HC_PING, Ping},
+    {TRAPLINE_HC_CONSOLE_WRITE, ConsoleWrite},
+    {TRAPLINE_HC_CLOCK, Clock},
+    {TRAPLINE_HC_SHUTDOWN, Shutdown},
+    {TRAPLINE_HC_WAIT, Wait},
+    {TRAPLINE_HC_VCPU_NUMBER, VcpuNumber},
+    {TRAPLINE_HC_ENTROPY, Entropy},
+    {TRAPLINE_HC_DIRECT_SITES, DirectSites},
+    {TRAPLINE_HC_TECHNIQUE, LimitTechnique},
+    {TRAPLINE_HC_UPCALL, RegisterUpcall},
+    {TRAPLINE_HC_TIMER, SetTimer},
+    {TRAPLINE_HC_VCPU_START, StartVcpu},
+    {TRAPLINE_HC_SEND_EVENT, SendEvent},
+    {TRAPLINE_HC_CONSOLE_READ, ConsoleRead},
+    {TRAPLINE_HC_CONSOLE_PUT, ConsolePut},
 };
 
 const Service* FindService(uint64_t number) {
@@ -230,16 +229,6 @@ void Serve(ServiceHost& host, LedgerServices& ledger, Call& call) {
   } else {
     call.result = Error(KVM_ENOSYS);
   }
-}
-
-std::string HypercallName(uint64_t number) {
-  const Service* service = FindService(number);
-  return service ? service->name : "hypercall_" + std::to_string(number);
-}
-
-unsigned HypercallArguments(uint64_t number) {
-  const Service* service = FindService(number);
-  return service ? service->arguments : 4;
 }
 
 }  // namespace trapline::hypercall

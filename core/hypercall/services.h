@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <string>
 #include <string_view>
 
 #include "core/engine/vcpu_host.h"
@@ -71,12 +70,7 @@ class LedgerServices {
   virtual bool LimitTechnique(uint64_t technique) = 0;
 };
 
-// Answers call; an unknown number with -KVM_ENOSYS. Thread-safe for distinct vCPUs.
+// Answers call; a number that has no service with -KVM_ENOSYS. Thread-safe for distinct vCPUs.
 void Serve(ServiceHost& host, LedgerServices& ledger, Call& call);
-
-// "send_ipi", or "hypercall_4711" for a number nobody knows.
-std::string HypercallName(uint64_t number);
-// How many arguments that hypercall has: 0 to 4.
-unsigned HypercallArguments(uint64_t number);
 
 }  // namespace trapline::hypercall

@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "absl/strings/str_cat.h"
-#include "core/hypercall/services.h"
+#include "core/guest/hypercalls.h"
 
 namespace trapline::daemon {
 namespace {
@@ -112,7 +112,7 @@ v1::Site ToProto(const std::string& vm, const hypercall::SiteView& site) {
   for (const hypercall::NumberCount& number : site.numbers) {
     auto* count = out.add_numbers();
     count->set_number(number.number);
-    count->set_name(hypercall::HypercallName(number.number));
+    count->set_name(guest::HypercallName(number.number));
     count->set_calls(number.calls);
   }
   if (site.last_use_ns != 0) {
@@ -163,8 +163,8 @@ v1::TraceRecord ToProto(const std::string& vm, const hypercall::TraceEvent& even
   out.set_site(SiteName(vm, gpa));
   out.set_gva(event.gva);
   out.set_number(event.number);
-  out.set_number_name(hypercall::HypercallName(event.number));
-  for (unsigned i = 0; i < hypercall::HypercallArguments(event.number); ++i)
+  out.set_number_name(guest::HypercallName(event.number));
+  for (unsigned i = 0; i < guest::HypercallArguments(event.number); ++i)
     out.add_arguments(event.args[i]);
   out.set_result(static_cast<int64_t>(event.result));
   out.set_path(PathTechnique(static_cast<size_t>(event.path)));

@@ -29,7 +29,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             .number = number,
             .args = {words[1], words[2], words[3], words[4]}};
   Serve(host, ledger, call);
-  if (HypercallName(number).empty() || HypercallArguments(number) > 4) std::abort();
   host.kicked.clear();
   host.sent.clear();
   host.console.clear();
