@@ -53,6 +53,7 @@ std::string HostText(const v1::HostInfo& host, bool colour) {
   details.Add("traplined", host.version());
   details.Add("Processor", absl::StrCat(host.cpus(), " x ", host.cpu_model()));
   details.Add("Memory", FormatSize(host.memory_bytes()));
+  details.Add("Cycles", absl::StrCat(Grouped(host.cycles_per_second()), " a second"));
   details.AddIfSet("Kernel", host.kernel());
   if (host.has_limits())
     details.Add("Limits", absl::StrCat(host.limits().max_vms(),

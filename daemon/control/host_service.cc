@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/cycles.h"
 #include "core/engine/direct/probe.h"
 #include "core/vm/limits.h"
 #include "daemon/common/convert.h"
@@ -77,6 +78,7 @@ grpc::Status HostService::GetHostInfo(grpc::ServerContext*, const v1::GetHostInf
   response->mutable_limits()->set_max_vms(registry_.max_vms());
   response->mutable_limits()->set_max_vcpus_per_vm(vm::kMaxVcpus);
   response->mutable_limits()->set_max_memory_bytes_per_vm(vm::kMaxMemoryBytes);
+  response->set_cycles_per_second(base::HostCyclesPerSecond());
   return grpc::Status::OK;
 }
 
