@@ -181,6 +181,7 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
     registry_.activity().trace_records += waiting_.size();
     registry_.activity().trace_dropped += dropped() - told_;
     waiting_ = std::move(rest);
+    response_.set_more(!waiting_.empty());
     told_ = dropped();
     response_.set_dropped(told_);
   }
