@@ -56,7 +56,7 @@ CLI::App& Commands::Add(CLI::App& parent, const Spec& spec, Action action) {
   CLI::App* app = parent.add_subcommand(spec.name, spec.description);
   app->footer(Footer(spec.examples));
   if (spec.formats != 0) {
-    app->add_option("-o,--output", options_.output, "What to print")
+    app->add_option(spec.format_flag, options_.output, "What to print")
         ->type_name(FormatNames(spec.formats))
         ->default_str("table")
         ->group("Output");
@@ -71,7 +71,8 @@ CLI::App& Commands::Add(CLI::App& parent, const Spec& spec, Action action) {
   }
   // CLI11 calls it once the command line has been parsed, and on the command that was chosen only.
   app->final_callback(
-      [this, formats = spec.formats, remote = spec.remote, action = std::move(action)] {
+      [this, app, formats = spec.formats, remote = spec.remote, action = std::move(action)] {
+        if (!app->get_subcommands().empty()) return;  // it is that which was chosen
         formats_ = formats;
         options_.remote = remote;
         action_ = action;

@@ -30,8 +30,9 @@ class Commands {
     std::string name;
     std::string description;
     Formats formats = kDocumentFormats;  // what -o may ask for; 0: the command has no -o
-    std::string examples;                // shown under "Examples:", one line each
-    bool remote = true;                  // talks to the daemon: has --host and --timeout
+    std::string format_flag = "-o,--output";
+    std::string examples;  // shown under "Examples:", one line each
+    bool remote = true;    // talks to the daemon: has --host and --timeout
   };
 
   CLI::App& root() { return root_; }
@@ -85,6 +86,9 @@ void AddVmEventsCommand(Commands& commands, CLI::App& vm);
 
 // A part of `trapline sites`; `sites` is the group.
 void AddSitesTopCommand(Commands& commands, CLI::App& sites);
+
+// Parts of `trapline trace` that need no daemon.
+void AddTraceFileCommands(Commands& commands, CLI::App& trace);
 
 // A part of `trapline bench`; `bench` is the group.
 void AddBenchHypercallCommand(Commands& commands, CLI::App& bench);

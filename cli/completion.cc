@@ -39,8 +39,9 @@ _trapline_files() {
   compopt -o filenames 2>/dev/null
 }
 
+# Names of VMs, and the words in $2.
 _trapline_vms() {
-  _trapline_words "$(trapline vm ls -o name --timeout 2s 2>/dev/null)" "$1"
+  _trapline_words "$2 $(trapline vm ls -o name --timeout 2s 2>/dev/null)" "$1"
 }
 
 _trapline() {
@@ -111,7 +112,9 @@ std::string Branch(const Walked& walked) {
     absl::StrAppend(&out, "      case \"$previous\" in\n", values, "      esac\n");
   absl::StrAppend(&out, "      if [[ $current == -* ]]; then _trapline_words '",
                   absl::StrJoin(words, " "), "' \"$current\"; return; fi\n      ");
-  if (!subcommands.empty()) {
+  if (!subcommands.empty() && !argument.empty()) {
+    absl::StrAppend(&out, argument, " '", absl::StrJoin(subcommands, " "), "'");
+  } else if (!subcommands.empty()) {
     absl::StrAppend(&out, "_trapline_words '", absl::StrJoin(subcommands, " "), "' \"$current\"");
   } else {
     absl::StrAppend(&out, argument.empty() ? "COMPREPLY=()" : argument);

@@ -40,7 +40,7 @@ Examples:
   trapline run vmlinuz --initrd initramfs.gz --append 'console=ttyS0' --vcpus 4 --memory 512M
   trapline vm ls
   trapline sites ls debian --watch
-  trapline trace debian --min-cycles 10000
+  trapline trace debian --slower-than 10us
 'trapline COMMAND --help' says more about each command.)";
 
 // Whether errors go out as JSON; asked before parsing is known to succeed.

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/site_calls.h"
 #include "cli/site_code_text.h"
 #include "cli/sites_text.h"
 #include "cli/sites_watch.h"
@@ -47,21 +48,6 @@ absl::StatusOr<int> PrintSite(const Output& out, const v1::Site& site) {
   return kOk;
 }
 
-absl::StatusOr<v1::ListSitesResponse> ListAll(Session& session, const std::string& vm,
-                                              const std::string& filter) {
-  v1::ListSitesResponse all;
-  v1::ListSitesRequest request;
-  request.set_parent(vm);
-  request.set_filter(filter);
-  do {
-    const auto page = session.Call(session.sites(), &v1::Sites::Stub::ListSites, request);
-    if (!page.ok()) return page.status();
-    all.mutable_sites()->MergeFrom(page->sites());
-    request.set_page_token(page->next_page_token());
-  } while (!request.page_token().empty());
-  return all;
-}
-
 struct ListFlags {
   std::string vm;
   std::string filter;
@@ -71,7 +57,7 @@ struct ListFlags {
 
 absl::StatusOr<int> List(Session& session, const ListFlags& flags) {
   if (flags.watch) return WatchSites(session, flags.vm, flags.interval, WatchLook::kRedraw);
-  const auto list = ListAll(session, flags.vm, flags.filter);
+  const auto list = ListAllSites(session, flags.vm, flags.filter);
   if (!list.ok()) return list.status();
   const Output& out = session.output();
   absl::Status status;

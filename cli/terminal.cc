@@ -14,6 +14,7 @@
 namespace trapline::cli {
 namespace {
 
+constexpr absl::string_view kPlainAgain = "\033[0m";
 constexpr absl::string_view kReaderGonePayload = "trapline.cli/reader-gone";
 
 absl::string_view EscapeSequence(Colour colour) {
@@ -48,10 +49,19 @@ bool UsesColour(int fd) {
 
 std::string Paint(absl::string_view text, Colour colour, bool enabled) {
   if (!enabled || colour == Colour::kPlain || text.empty()) return std::string(text);
-  return absl::StrCat(EscapeSequence(colour), text, "\033[0m");
+  return absl::StrCat(EscapeSequence(colour), text, kPlainAgain);
 }
 
-absl::Status WriteAll(int fd, absl::string_view bytes) {
+Painted::Painted(Colour colour, bool enabled, std::string& out)
+    : out_(enabled && colour != Colour::kPlain ? &out : nullptr) {
+  if (out_ != nullptr) absl::StrAppend(out_, EscapeSequence(colour));
+}
+
+Painted::~Painted() {
+  if (out_ != nullptr) absl::StrAppend(out_, kPlainAgain);
+}
+
+absl::Status WriteAll(int fd, absl::string_view bytes, absl::string_view where) {
   while (!bytes.empty()) {
     const ssize_t written = write(fd, bytes.data(), bytes.size());
     if (written >= 0) {
@@ -69,7 +79,7 @@ absl::Status WriteAll(int fd, absl::string_view bytes) {
       gone.SetPayload(kReaderGonePayload, absl::Cord());
       return gone;
     }
-    return absl::ErrnoToStatus(errno, "writing the output");
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", where));
   }
   return absl::OkStatus();
 }

@@ -19,9 +19,21 @@ bool UsesColour(int fd);
 // text in that colour, or as it is where `enabled` is false.
 std::string Paint(absl::string_view text, Colour colour, bool enabled);
 
+// What is appended to `out` while this lives is in that colour, where it is `enabled`.
+class Painted {
+ public:
+  Painted(Colour colour, bool enabled, std::string& out);
+  ~Painted();
+  Painted(const Painted&) = delete;
+  Painted& operator=(const Painted&) = delete;
+
+ private:
+  std::string* const out_;  // null: nothing to end
+};
+
 // Writes all of it, over partial writes and EINTR. Where the reader has gone (EPIPE), a status that
-// IsReaderGone knows.
-absl::Status WriteAll(int fd, absl::string_view bytes);
+// IsReaderGone knows; other errors say that it was `where` that could not be written.
+absl::Status WriteAll(int fd, absl::string_view bytes, absl::string_view where = "the output");
 
 // A line of ours on standard error: "trapline: text".
 void Say(absl::string_view text);

@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/strip.h"
 #include "cli/hex_text.h"
 #include "cli/names.h"
 #include "cli/top/code_lines.h"
@@ -15,7 +14,7 @@
 #include "cli/top/histogram_lines.h"
 #include "cli/top/list_page.h"
 #include "cli/top/listing.h"
-#include "cli/trace_text.h"
+#include "cli/trace/call_text.h"
 #include "cli/units.h"
 
 namespace trapline::cli::top {
@@ -141,8 +140,7 @@ void WriteCalls(Writer& out, const SiteDetail& detail) {
   out.Heading("RECENT CALLS", how);
   // Newest first: they are at the end of the page.
   for (auto record = detail.calls.rbegin(); record != detail.calls.rend(); ++record) {
-    const std::string line = TraceLine(*record, true, false);
-    out.Line({{std::string(absl::StripSuffix(line, "\n"))}});
+    out.Line({{RecordText(*record)}});
   }
   if (detail.calls.empty()) out.Nothing(detail.trace_trouble, "none on record");
 }

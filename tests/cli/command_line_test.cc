@@ -26,11 +26,20 @@ TEST(Help, TeachesAtEveryLevel) {
        {"Exit codes:", "Examples:", "TRAPLINE_HOST", "sites", "trace", "bench"}) {
     EXPECT_THAT(root.out, HasSubstr(text));
   }
-  const std::vector<std::vector<std::string>> commands = {
-      {"run"},           {"vm", "create"},       {"vm", "ls"},
-      {"vm", "console"}, {"vm", "disassemble"},  {"sites", "ls"},
-      {"sites", "set"},  {"sites", "watch"},     {"trace"},
-      {"host"},          {"bench", "hypercall"}, {"completion", "bash"}};
+  const std::vector<std::vector<std::string>> commands = {{"run"},
+                                                          {"vm", "create"},
+                                                          {"vm", "ls"},
+                                                          {"vm", "console"},
+                                                          {"vm", "disassemble"},
+                                                          {"sites", "ls"},
+                                                          {"sites", "set"},
+                                                          {"sites", "watch"},
+                                                          {"trace"},
+                                                          {"trace", "read"},
+                                                          {"trace", "export"},
+                                                          {"host"},
+                                                          {"bench", "hypercall"},
+                                                          {"completion", "bash"}};
   for (std::vector<std::string> command : commands) {
     command.push_back("--help");
     const Result result = RunTrapline(command);
@@ -120,6 +129,8 @@ TEST(Completion, OffersCommandsFlagsAndValues) {
   EXPECT_EQ(Offered("trapline run --tech", 2), "--technique\n");
   EXPECT_EQ(Offered("trapline run --technique i", 3), "interrupt\n");
   EXPECT_EQ(Offered("trapline vm ls -o j", 4), "json\n");
+  EXPECT_EQ(Offered("trapline trace re", 2), "read\n");
+  EXPECT_EQ(Offered("trapline trace read x --sort a", 5), "avg\n");
 }
 
 TEST(Version, IsPrinted) {
