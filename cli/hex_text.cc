@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "cli/table.h"
 #include "google/protobuf/descriptor.h"
 
 namespace trapline::cli {
@@ -91,6 +92,24 @@ std::string RegisterText(const Message& registers) {
   }
   if (in_line % kRegistersPerLine != 0) numbers.append("\n");
   return absl::StrCat(numbers, lines);
+}
+
+std::string InstructionText(const v1::DisassembleResponse& response, bool colour) {
+  std::string out;
+  std::string function;
+  for (const auto& instruction : response.instructions()) {
+    // The symbol is said once, where it begins or changes.
+    const std::string symbol = instruction.symbol().substr(0, instruction.symbol().find('+'));
+    if (!symbol.empty() && symbol != function) {
+      absl::StrAppend(
+          &out, Paint(absl::StrCat(Printable(instruction.symbol()), ":"), Colour::kCyan, colour),
+          "\n");
+      function = symbol;
+    }
+    absl::StrAppendFormat(&out, "%016x  %-30s  %s\n", instruction.address(),
+                          SpacedHex(instruction.bytes()), Printable(instruction.text()));
+  }
+  return out;
 }
 
 }  // namespace trapline::cli

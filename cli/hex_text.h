@@ -7,6 +7,7 @@
 
 #include "absl/strings/string_view.h"
 #include "google/protobuf/message.h"
+#include "trapline/v1/vms.pb.h"
 
 namespace trapline::cli {
 
@@ -19,5 +20,8 @@ std::string SpacedHex(absl::string_view bytes);
 // Every field of a message of registers: numbers in hexadecimal, four to a line; messages in it
 // (segments, tables) a line each.
 std::string RegisterText(const google::protobuf::Message& registers);
+
+// One instruction a line: address, bytes, text; symbols on lines of their own.
+std::string InstructionText(const v1::DisassembleResponse& response, bool colour);
 
 }  // namespace trapline::cli

@@ -93,8 +93,4 @@ std::string NewRequestId() {
                       hex.substr(16, 4), "-", hex.substr(20));
 }
 
-std::string LastSegment(absl::string_view resource_name) {
-  return std::string(resource_name.substr(resource_name.rfind('/') + 1));
-}
-
 }  // namespace trapline::cli

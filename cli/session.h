@@ -90,7 +90,4 @@ class Session {
 // A fresh id (a random UUID) for a call that may be retried.
 std::string NewRequestId();
 
-// "vms/debian" -> "debian"; "vms/debian/sites/0x1000" -> "0x1000".
-std::string LastSegment(absl::string_view resource_name);
-
 }  // namespace trapline::cli

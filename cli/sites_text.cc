@@ -7,9 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "cli/hex_text.h"
-#include "cli/session.h"
+#include "cli/names.h"
 #include "cli/units.h"
-#include "cli/vm_text.h"
 
 namespace trapline::cli {
 namespace {
@@ -74,15 +73,15 @@ std::string PathText(const v1::Site::PathStats& path, bool colour) {
       "\n", HistogramText(path));
 }
 
-std::string GuestTime(const google::protobuf::Duration& time) {
-  return absl::StrFormat("%d.%06d s", time.seconds(), time.nanos() / 1000);
-}
-
 }  // namespace
 
-Cell SiteStateCell(const v1::Site& site) {
+std::string SiteStateName(v1::Site::State state) {
+  return ShortName(v1::Site::State_Name(state), "STATE_");
+}
+
+Cell SiteStateCell(v1::Site::State state) {
   Colour colour = Colour::kPlain;
-  switch (site.state()) {
+  switch (state) {
     case v1::Site::LINKED:
       colour = Colour::kGreen;
       break;
@@ -100,7 +99,7 @@ Cell SiteStateCell(const v1::Site& site) {
     default:
       break;
   }
-  return Cell(ShortName(v1::Site::State_Name(site.state()), "STATE_"), colour);
+  return Cell(SiteStateName(state), colour);
 }
 
 std::string SiteTable(const std::vector<v1::Site>& sites, bool colour) {
@@ -147,6 +146,37 @@ std::string SiteDetails(const v1::Site& site, bool colour) {
   std::string out = details.Render(colour);
   for (const auto& path : site.paths()) absl::StrAppend(&out, PathText(path, colour));
   return out;
+}
+
+std::optional<double> CyclesPerCall(const v1::Site& site) {
+  const uint64_t calls = site.traps() + site.fast_calls();
+  if (calls == 0) return std::nullopt;
+  return static_cast<double>(Cycles(site)) / static_cast<double>(calls);
+}
+
+std::string TransitionTable(const std::vector<v1::SiteTransition>& transitions, uint64_t lost,
+                            bool colour) {
+  Table table({{"TIME"},
+               {"GUEST TIME", Align::kRight},
+               {"VCPU", Align::kRight},
+               {"SITE"},
+               {"SYMBOL"},
+               {"FROM"},
+               {"TO"},
+               {"REASON"},
+               {"POLICY"}});
+  for (const v1::SiteTransition& transition : transitions) {
+    const Cell from = SiteStateCell(transition.from());
+    table.Add({TimeText(transition.time()), GuestTime(transition.guest_time()),
+               transition.has_vcpu() ? absl::StrCat(transition.vcpu()) : "-",
+               LastSegment(transition.site()),
+               transition.symbol().empty() ? "-" : transition.symbol(),
+               from.text.empty() ? Cell("new", Colour::kDim) : from, SiteStateCell(transition.to()),
+               transition.reason(), PolicyText(transition.policy())});
+  }
+  return absl::StrCat(
+      lost == 0 ? "" : absl::StrCat("(", Grouped(lost), " older ones had to make room)\n"),
+      table.Render(colour));
 }
 
 }  // namespace trapline::cli

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "cli/names.h"
 #include "cli/sites_text.h"
 #include "cli/stream.h"
 #include "cli/units.h"

@@ -4,11 +4,9 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
 #include "cli/hex_text.h"
-#include "cli/table.h"
 #include "cli/units.h"
 
 namespace trapline::cli {
@@ -81,24 +79,6 @@ void AddMemory(Commands& commands, CLI::App& vm) {
   AddSize(app, "--size", flags->size, "How many bytes")->default_str("256");
   app.add_flag("--physical", flags->physical, "The address is guest-physical");
   AddVcpu(app, *flags);
-}
-
-std::string InstructionText(const v1::DisassembleResponse& response, bool colour) {
-  std::string out;
-  std::string function;
-  for (const auto& instruction : response.instructions()) {
-    // The symbol is said once, where it begins or changes.
-    const std::string symbol = instruction.symbol().substr(0, instruction.symbol().find('+'));
-    if (!symbol.empty() && symbol != function) {
-      absl::StrAppend(
-          &out, Paint(absl::StrCat(Printable(instruction.symbol()), ":"), Colour::kCyan, colour),
-          "\n");
-      function = symbol;
-    }
-    absl::StrAppendFormat(&out, "%016x  %-30s  %s\n", instruction.address(),
-                          SpacedHex(instruction.bytes()), Printable(instruction.text()));
-  }
-  return out;
 }
 
 absl::StatusOr<int> Disassemble(Session& session, const Flags& flags) {

@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// VMs as people read and write them.
+// VMs as people write them.
 #include "cli/vm_text.h"
 
 #include <filesystem>
 #include <system_error>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "cli/status.h"
-#include "cli/units.h"
-#include "google/protobuf/util/time_util.h"
 
 namespace trapline::cli {
 namespace {
@@ -38,47 +34,7 @@ CLI::Validator OneOf(const std::string& choices) {
   return member;
 }
 
-absl::Time ToAbsl(const google::protobuf::Timestamp& time) {
-  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
-
 }  // namespace
-
-Cell StateCell(v1::Vm::State state) {
-  Colour colour = Colour::kPlain;
-  switch (state) {
-    case v1::Vm::RUNNING:
-      colour = Colour::kGreen;
-      break;
-    case v1::Vm::PAUSED:
-      colour = Colour::kYellow;
-      break;
-    case v1::Vm::FAILED:
-      colour = Colour::kRed;
-      break;
-    default:
-      break;
-  }
-  return Cell(ShortName(v1::Vm::State_Name(state), "STATE_"), colour);
-}
-
-v1::Technique TechniqueOf(absl::string_view name) {
-  v1::Technique technique = v1::TECHNIQUE_UNSPECIFIED;
-  (void)v1::Technique_Parse(absl::StrCat("TECHNIQUE_", absl::AsciiStrToUpper(name)), &technique);
-  return technique;
-}
-
-v1::Engine EngineOf(absl::string_view name) {
-  v1::Engine engine = v1::ENGINE_UNSPECIFIED;
-  (void)v1::Engine_Parse(absl::StrCat("ENGINE_", absl::AsciiStrToUpper(name)), &engine);
-  return engine;
-}
-
-v1::Vm::State StateOf(absl::string_view name) {
-  v1::Vm::State state = v1::Vm::STATE_UNSPECIFIED;
-  (void)v1::Vm::State_Parse(absl::AsciiStrToUpper(name), &state);
-  return state;
-}
 
 CLI::Option* AddChoice(CLI::App& app, const std::string& flag, std::string& value,
                        const std::string& choices, const std::string& description) {
@@ -159,19 +115,6 @@ absl::StatusOr<v1::Vm> VmFromFlags(const VmFlags& flags) {
     (*vm.mutable_labels())[label.substr(0, equals)] = label.substr(equals + 1);
   }
   return vm;
-}
-
-std::string EventKindName(v1::VmEvent::Kind kind) {
-  return absl::StrReplaceAll(ShortName(v1::VmEvent::Kind_Name(kind), "KIND_"), {{"_", " "}});
-}
-
-std::string AgeOf(const google::protobuf::Timestamp& time) {
-  if (time.seconds() == 0) return "";
-  return Age(absl::Now() - ToAbsl(time));
-}
-
-std::string TimeText(const google::protobuf::Timestamp& time) {
-  return absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", ToAbsl(time), absl::UTCTimeZone());
 }
 
 }  // namespace trapline::cli

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// VMs as people read and write them: states, engines, techniques, and the flags that describe a VM.
+// VMs as people write them: the flags that describe a VM.
 #pragma once
 
 #include <cstdint>
@@ -10,20 +10,9 @@
 #include "absl/strings/string_view.h"
 #include "cli/command.h"
 #include "cli/names.h"
-#include "cli/table.h"
 #include "trapline/v1/vms.pb.h"
 
 namespace trapline::cli {
-
-// "RUNNING" in the colour of that state.
-Cell StateCell(v1::Vm::State state);
-
-// The state of that name ("running"); UNSPECIFIED for others.
-v1::Vm::State StateOf(absl::string_view name);
-
-// The value of a flag like --technique linked; the flag itself only admits names that exist.
-v1::Technique TechniqueOf(absl::string_view name);
-v1::Engine EngineOf(absl::string_view name);
 
 constexpr const char* kTechniques = "emulate|interrupt|linked";
 constexpr const char* kEngines = "auto|soft|direct|kvm";
@@ -64,14 +53,5 @@ void AddVmFlags(CLI::App& app, VmFlags& flags);
 // What to ask the daemon for: paths made absolute, since the daemon reads the files. NOT_FOUND
 // where a file is not there, so that a slip is told at once.
 absl::StatusOr<v1::Vm> VmFromFlags(const VmFlags& flags);
-
-// "GUEST_POWER_OFF" -> "guest power off".
-std::string EventKindName(v1::VmEvent::Kind kind);
-
-// How long ago the API's timestamp was; "" for none.
-std::string AgeOf(const google::protobuf::Timestamp& time);
-
-// "2026-11-23T13:51:38.123Z".
-std::string TimeText(const google::protobuf::Timestamp& time);
 
 }  // namespace trapline::cli

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/names.h"
 #include "google/protobuf/util/time_util.h"
 
 namespace trapline::cli::top {

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "cli/exit_code.h"
+#include "cli/names.h"
 #include "cli/top/beat.h"
 #include "cli/top/feed.h"
 #include "cli/top/frame.h"
