@@ -84,8 +84,9 @@ void AddVmInspectCommands(Commands& commands, CLI::App& vm);
 void AddVmConsoleCommand(Commands& commands, CLI::App& vm);
 void AddVmEventsCommand(Commands& commands, CLI::App& vm);
 
-// A part of `trapline sites`; `sites` is the group.
+// Parts of `trapline sites`; `sites` is the group.
 void AddSitesTopCommand(Commands& commands, CLI::App& sites);
+void AddSitesHistoryCommand(Commands& commands, CLI::App& sites);
 
 // Parts of `trapline trace` that need no daemon.
 void AddTraceFileCommands(Commands& commands, CLI::App& trace);

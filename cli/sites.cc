@@ -1,49 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-// `trapline sites ls|show|code|set|revert|reset`: hypercall sites and the policy about them.
+// `trapline sites ls|show|code|watch|set|revert|reset`: hypercall sites and the policy about them.
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
-#include "cli/site_calls.h"
+#include "cli/ledger_calls.h"
 #include "cli/site_code_text.h"
+#include "cli/sites_target.h"
 #include "cli/sites_text.h"
 #include "cli/sites_watch.h"
-#include "cli/units.h"
 #include "cli/vm_text.h"
 
 namespace trapline::cli {
 namespace {
 
-struct Target {
-  std::string vm;
-  std::string site;  // empty: the VM as a whole
-
-  std::string name() const { return site.empty() ? vm : absl::StrCat(vm, "/sites/", site); }
-};
-
-// The site's address, as `sites ls` shows it.
-CLI::Option* AddSite(CLI::App& app, Target& target) {
-  return app
-      .add_option_function<std::string>(
-          "SITE",
-          [&target](const std::string& text) {
-            const absl::StatusOr<uint64_t> gpa =
-                ParseNumber(absl::StartsWith(text, "0x") ? text : absl::StrCat("0x", text));
-            if (!gpa.ok())
-              throw CLI::ValidationError("SITE", "'" + text + "' is not a guest-physical address");
-            target.site = Hex(*gpa);
-          },
-          "The site's guest-physical address, as 'sites ls' shows it")
-      ->type_name("");
-}
-
 absl::StatusOr<int> PrintSite(const Output& out, const v1::Site& site) {
   const absl::Status status =
       out.people() ? out.Text(SiteDetails(site, out.colour())) : out.Document(site);
+  if (!status.ok()) return status;
+  return kOk;
+}
+
+// Below the site, as the last part of it.
+absl::StatusOr<int> PrintTransitions(Session& session, const std::string& site) {
+  const auto all = ListTransitions(session, site);
+  if (!all.ok()) return all.status();
+  const Output& out = session.output();
+  const absl::Status status = out.Text(
+      absl::StrCat("\n", TransitionTable({all->transitions().begin(), all->transitions().end()},
+                                         all->lost(), out.colour())));
   if (!status.ok()) return status;
   return kOk;
 }
@@ -57,7 +45,7 @@ struct ListFlags {
 
 absl::StatusOr<int> List(Session& session, const ListFlags& flags) {
   if (flags.watch) return WatchSites(session, flags.vm, flags.interval, WatchLook::kRedraw);
-  const auto list = ListAllSites(session, flags.vm, flags.filter);
+  const auto list = ListSites(session, flags.vm, flags.filter);
   if (!list.ok()) return list.status();
   const Output& out = session.output();
   absl::Status status;
@@ -111,25 +99,27 @@ void AddWatch(Commands& commands, CLI::App& sites) {
 }
 
 void AddShow(Commands& commands, CLI::App& sites) {
-  const auto target = std::make_shared<Target>();
+  const auto target = std::make_shared<SitesTarget>();
   CLI::App& app = commands.Add(
       sites,
       {.name = "show",
-       .description = "Everything about one site, with its cycles as a histogram",
+       .description = "Everything about one site: its cycles as a histogram, what became of it",
        .examples = "trapline sites show debian 0x1e3f0a7"},
       [target](Session& session) -> absl::StatusOr<int> {
         v1::GetSiteRequest request;
         request.set_name(target->name());
         const auto site = session.Call(session.sites(), &v1::Sites::Stub::GetSite, request);
         if (!site.ok()) return site.status();
-        return PrintSite(session.output(), *site);
+        const absl::StatusOr<int> code = PrintSite(session.output(), *site);
+        if (!code.ok() || !session.output().people()) return code;
+        return PrintTransitions(session, site->name());
       });
   AddVm(app, target->vm);
   AddSite(app, *target)->required();
 }
 
 void AddCode(Commands& commands, CLI::App& sites) {
-  struct Flags : Target {
+  struct Flags : SitesTarget {
     uint32_t before = 6, after = 6;
   };
   const auto flags = std::make_shared<Flags>();
@@ -166,7 +156,7 @@ void AddCode(Commands& commands, CLI::App& sites) {
 }
 
 void AddSet(Commands& commands, CLI::App& sites) {
-  struct Flags : Target {
+  struct Flags : SitesTarget {
     PolicyFlags policy;
     bool inherit = false;
   };
@@ -206,7 +196,7 @@ void AddSet(Commands& commands, CLI::App& sites) {
 }
 
 void AddRevert(Commands& commands, CLI::App& sites) {
-  const auto target = std::make_shared<Target>();
+  const auto target = std::make_shared<SitesTarget>();
   CLI::App& app = commands.Add(
       sites,
       {.name = "revert",
@@ -226,7 +216,7 @@ void AddRevert(Commands& commands, CLI::App& sites) {
 }
 
 void AddReset(Commands& commands, CLI::App& sites) {
-  const auto target = std::make_shared<Target>();
+  const auto target = std::make_shared<SitesTarget>();
   CLI::App& app = commands.Add(
       sites,
       {.name = "reset",
@@ -259,6 +249,7 @@ void AddSitesCommands(Commands& commands) {
   AddSet(commands, sites);
   AddRevert(commands, sites);
   AddReset(commands, sites);
+  AddSitesHistoryCommand(commands, sites);
 }
 
 }  // namespace trapline::cli

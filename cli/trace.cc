@@ -12,7 +12,7 @@
 #include "cli/command.h"
 #include "cli/exit_code.h"
 #include "cli/names.h"
-#include "cli/site_calls.h"
+#include "cli/ledger_calls.h"
 #include "cli/status.h"
 #include "cli/stream.h"
 #include "cli/trace/trace_feed.h"
@@ -47,7 +47,7 @@ struct Flags {
 absl::Status AddSites(Session& session, const std::string& vm, const TraceChoice& choice,
                       v1::TraceFilter& filter) {
   if (choice.symbols.empty()) return absl::OkStatus();
-  const auto sites = ListAllSites(session, vm, "");
+  const auto sites = ListSites(session, vm, "");
   if (!sites.ok()) return sites.status();
   for (const std::string& wanted : choice.symbols) {
     const int before = filter.sites_size();
