@@ -87,6 +87,8 @@ void AddVmEventsCommand(Commands& commands, CLI::App& vm);
 // Parts of `trapline sites`; `sites` is the group.
 void AddSitesTopCommand(Commands& commands, CLI::App& sites);
 void AddSitesHistoryCommand(Commands& commands, CLI::App& sites);
+void AddSitesExportCommand(Commands& commands, CLI::App& sites);
+void AddSitesDiffCommand(Commands& commands, CLI::App& sites);
 
 // Parts of `trapline trace` that need no daemon.
 void AddTraceFileCommands(Commands& commands, CLI::App& trace);

@@ -250,6 +250,8 @@ void AddSitesCommands(Commands& commands) {
   AddRevert(commands, sites);
   AddReset(commands, sites);
   AddSitesHistoryCommand(commands, sites);
+  AddSitesExportCommand(commands, sites);
+  AddSitesDiffCommand(commands, sites);
 }
 
 }  // namespace trapline::cli
