@@ -89,6 +89,7 @@ void AddSitesTopCommand(Commands& commands, CLI::App& sites);
 void AddSitesHistoryCommand(Commands& commands, CLI::App& sites);
 void AddSitesExportCommand(Commands& commands, CLI::App& sites);
 void AddSitesDiffCommand(Commands& commands, CLI::App& sites);
+void AddSitesPlotCommand(Commands& commands, CLI::App& sites);
 
 // Parts of `trapline trace` that need no daemon.
 void AddTraceFileCommands(Commands& commands, CLI::App& trace);

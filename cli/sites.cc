@@ -252,6 +252,7 @@ void AddSitesCommands(Commands& commands) {
   AddSitesHistoryCommand(commands, sites);
   AddSitesExportCommand(commands, sites);
   AddSitesDiffCommand(commands, sites);
+  AddSitesPlotCommand(commands, sites);
 }
 
 }  // namespace trapline::cli
