@@ -81,6 +81,7 @@ void AddVersionCommand(Commands& commands);
 // Parts of `trapline vm`, which is spread over several files; `vm` is the group.
 void AddVmMoveCommands(Commands& commands, CLI::App& vm);
 void AddVmInspectCommands(Commands& commands, CLI::App& vm);
+void AddVmReportCommand(Commands& commands, CLI::App& vm);
 void AddVmConsoleCommand(Commands& commands, CLI::App& vm);
 void AddVmEventsCommand(Commands& commands, CLI::App& vm);
 

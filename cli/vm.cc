@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
 #include "cli/table.h"
@@ -46,6 +48,16 @@ std::string VmTable(const v1::ListVmsResponse& list, bool colour) {
   return table.Render(colour);
 }
 
+// What the guest was at when it broke down, indented below a heading.
+std::string FailureText(const v1::Vm& vm, bool colour) {
+  if (vm.state() != v1::Vm::FAILED || vm.failure_report().empty()) return "";
+  std::string text = absl::StrCat("\n", Paint("Failure:", Colour::kBold, colour), "\n");
+  for (const absl::string_view line :
+       absl::StrSplit(vm.failure_report(), '\n', absl::SkipWhitespace()))
+    absl::StrAppend(&text, "  ", Printable(line), "\n");
+  return text;
+}
+
 std::string VmDetails(const v1::Vm& vm, bool colour) {
   Details details;
   details.Add("Name", LastSegment(vm.name()));
@@ -68,7 +80,7 @@ std::string VmDetails(const v1::Vm& vm, bool colour) {
   for (const auto& [key, value] : vm.labels()) details.Add("Label", absl::StrCat(key, "=", value));
   details.Add("Created", TimeText(vm.create_time()));
   details.Add("Uid", vm.uid());
-  return details.Render(colour);
+  return absl::StrCat(details.Render(colour), FailureText(vm, colour));
 }
 
 absl::StatusOr<int> ShowVm(Session& session, const v1::Vm& vm) {
@@ -202,6 +214,7 @@ void AddVmCommands(Commands& commands) {
   AddVmConsoleCommand(commands, vm);
   AddVmEventsCommand(commands, vm);
   AddVmInspectCommands(commands, vm);
+  AddVmReportCommand(commands, vm);
 }
 
 }  // namespace trapline::cli

@@ -7,7 +7,7 @@ set -euo pipefail
 packages=(
   build-essential cmake ninja-build ccache pkg-config git ca-certificates
   libgrpc++-dev libgrpc-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
-  libabsl-dev libspdlog-dev libzydis-dev libcli11-dev libsqlite3-dev libncurses-dev prometheus-cpp-dev
+  libabsl-dev libspdlog-dev libzydis-dev libcli11-dev libsqlite3-dev libncurses-dev libarchive-dev prometheus-cpp-dev
   libgtest-dev libgmock-dev libcurl4-openssl-dev libbenchmark-dev prometheus python3 tmux
   cpio gzip dpkg clang-format shellcheck libxml2-utils
 )

@@ -225,6 +225,16 @@ Daemon::~Daemon() {
 
 Environment Daemon::environment() const { return {{"TRAPLINE_HOST", host_}}; }
 
+void Daemon::KillWorker(const std::string& vm) const {
+  const std::string socket = absl::StrCat(directory_, "/run/vms/", vm, "/vmm.sock");
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::ifstream command(entry.path() / "cmdline");
+    const std::string line{std::istreambuf_iterator<char>(command), {}};
+    if (line.find(socket) != std::string::npos)
+      kill(std::stoi(entry.path().filename().string()), SIGKILL);
+  }
+}
+
 std::vector<std::string> Daemon::Command(std::vector<std::string> arguments) const {
   arguments.insert(arguments.begin(), TRAPLINE_BINARY);
   return arguments;

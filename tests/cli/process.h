@@ -83,6 +83,8 @@ class Daemon {
   // The same, left running.
   std::vector<std::string> Command(std::vector<std::string> arguments) const;
   Environment environment() const;
+  // Kills the worker of a VM, as a bug in it would.
+  void KillWorker(const std::string& vm) const;
 
  private:
   std::string directory_;
