@@ -161,6 +161,7 @@ class HypercallCore final : public LedgerServices {
   static constexpr size_t kTableSize = kMaxSites * 2;
   std::unique_ptr<std::atomic<Site*>[]> table_;  // open addressing by GPA; entries are only added
 
+  absl::Mutex symbolizing_ ABSL_ACQUIRED_BEFORE(mutex_);
   mutable absl::Mutex mutex_;
   Policy policy_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<Site>> sites_ ABSL_GUARDED_BY(mutex_);

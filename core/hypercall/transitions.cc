@@ -384,6 +384,8 @@ absl::Status HypercallCore::ResetCounters(std::optional<uint64_t> gpa) {
 void HypercallCore::Symbolize(const Symbolizer& symbolizer, uint64_t revision) {
   // vCPUs may be held meanwhile.
   constexpr size_t kPerBatch = 1024;
+  // Whoever asks while another looks is not told that there are none before that one has done.
+  absl::MutexLock one_at_a_time(&symbolizing_);
   std::vector<std::pair<Site*, std::string>> named;
   std::vector<std::pair<Site*, uint64_t>> unnamed;
   {

@@ -45,7 +45,7 @@ TracedSites::Site& TracedSites::Get(const hypercall::StatsReader& stats, uint32_
 }
 
 void TracedSites::Refresh(const hypercall::StatsReader& stats) {
-  unnamed_ = fresh_ = false;
+  unnamed_ = false;
   for (auto& [index, site] : sites_) {
     if (!site.symbol.empty()) continue;
     auto record = stats.Record(index);

@@ -4,7 +4,7 @@
 
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "core/hypercall/stats_reader.h"
@@ -25,7 +25,8 @@ class TracedSites {
   // Looks again for symbols that were missing.
   void Refresh(const hypercall::StatsReader& stats);
   bool unnamed() const { return unnamed_; }  // some are missing
-  bool fresh() const { return fresh_; }      // some of sites met since the last Refresh
+  bool fresh() const { return fresh_; }      // some of sites met since TakeFresh
+  bool TakeFresh() { return std::exchange(fresh_, false); }
   void Clear();
 
  private:

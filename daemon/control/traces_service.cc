@@ -65,6 +65,7 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
     tracing_ = true;
     cursor_ = stats_->End();
     boots_ = stats_->boots();
+    held_since_ = absl::Now();
     return grpc::Status::OK;
   }
   void Close() override {
@@ -148,13 +149,15 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
     if (!search_ && sites_.unnamed() && now >= searched_ + pause) {
       searched_ = now;
       search_ = std::make_shared<std::atomic<bool>>(false);
+      awaited_ = sites_.TakeFresh();
       vm_->SymbolizeThen([done = search_, self = this, pump = pump()] {
         *done = true;
         pump->Wake(self);
       });
     }
-    if (!sites_.fresh()) fresh_since_ = now;
-    return now < fresh_since_ + kNamePatience && sites_.fresh();
+    bool held = sites_.fresh() || (search_ && awaited_);
+    if (!held) held_since_ = now;
+    return held && now < held_since_ + kNamePatience;
   }
 
   uint64_t dropped() const { return dropped_before_ + dropped_; }
@@ -199,7 +202,8 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
   uint64_t matched_ = 0, dropped_ = 0, dropped_before_ = 0, told_ = 0;
   absl::Time next_count_ = absl::InfinitePast();
   std::shared_ptr<std::atomic<bool>> search_;  // for symbols, under way: whether it is done
-  absl::Time searched_ = absl::InfinitePast(), fresh_since_ = absl::InfinitePast();
+  bool awaited_ = false;                       // by calls at sites not met before
+  absl::Time searched_ = absl::InfinitePast(), held_since_ = absl::InfinitePast();
   bool start_due_ = true, final_ = false;
 };
 

@@ -52,7 +52,7 @@ class WatchSitesStream final : public PumpedStream<v1::WatchSitesResponse> {
     if (!named_) return FindNames();
     if (next_ < changed_.size()) {
       SendPart();
-      return absl::InfiniteFuture();
+      return due_;
     }
     if (now < due_) return std::min(due_, now + kStreamPoll);
     SetDue(now);
@@ -61,7 +61,7 @@ class WatchSitesStream final : public PumpedStream<v1::WatchSitesResponse> {
     if (!view.ok()) return End(FromCore(view.status()));
     Take(*std::move(view));
     SendPart();
-    return absl::InfiniteFuture();
+    return due_;
   }
 
   absl::Time Busy(absl::Time now) override {

@@ -21,6 +21,10 @@ using ::testing::SizeIs;
 
 class PostMortem : public ::testing::Test {
  protected:
+  // What the daemon would leave running is ended.
+  ~PostMortem() override {
+    for (pid_t worker : daemon_->Children("trapline-vmm")) kill(worker, SIGKILL);
+  }
   grpc::Status Create(const std::string& id, const std::string& guest, const std::string& append) {
     v1::CreateVmRequest request;
     request.set_vm_id(id);
