@@ -70,9 +70,10 @@ static uint64_t FindSyscall(uint64_t count) {
 }
 
 /* An attempt that must fault. Linux does not ask seccomp about one call, uprobe (since 6.18): it does nothing but say ENXIO to who
- * is no uprobe's trampoline. (Another, uretprobe, since 6.14, raises SIGILL then.) */
+ * is no uprobe's trampoline, who then goes on with whatever stands behind it. (Another, uretprobe, since 6.14, raises SIGILL then.) */
 static void Must(uint64_t target, const uint64_t registers[kGprs], uint64_t number, uint64_t vector) {
-  if (!Attempt(target, registers) ? number == kUprobe : last.vector == vector || number == kUprobe - 1) return;
+  int faulted = Attempt(target, registers);
+  if (number == kUprobe || (faulted && (last.vector == vector || number == kUprobe - 1))) return;
   Print("hostile: NOT STOPPED: ");
   PrintNumber(number);
   Print("\n");
