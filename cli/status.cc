@@ -3,7 +3,6 @@
 #include "cli/status.h"
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <utility>
 #include <vector>
@@ -92,31 +91,15 @@ google::rpc::ErrorInfo ErrorInfoOf(const absl::Status& status) {
   return DetailOf<google::rpc::ErrorInfo>(status);
 }
 
-absl::string_view CodeName(absl::StatusCode code) {
-  static constexpr std::array<absl::string_view, 17> kNames = {"OK",
-                                                               "CANCELLED",
-                                                               "UNKNOWN",
-                                                               "INVALID_ARGUMENT",
-                                                               "DEADLINE_EXCEEDED",
-                                                               "NOT_FOUND",
-                                                               "ALREADY_EXISTS",
-                                                               "PERMISSION_DENIED",
-                                                               "RESOURCE_EXHAUSTED",
-                                                               "FAILED_PRECONDITION",
-                                                               "ABORTED",
-                                                               "OUT_OF_RANGE",
-                                                               "UNIMPLEMENTED",
-                                                               "INTERNAL",
-                                                               "UNAVAILABLE",
-                                                               "DATA_LOSS",
-                                                               "UNAUTHENTICATED"};
-  const size_t index = static_cast<size_t>(code);
-  return index < kNames.size() ? kNames[index] : "UNKNOWN";
+std::string CodeName(absl::StatusCode code) {
+  std::string name = absl::StatusCodeToString(code);
+  return name.empty() ? "UNKNOWN" : name;
 }
 
 std::string DescribeStatus(const absl::Status& status) {
   const google::rpc::ErrorInfo info = ErrorInfoOf(status);
-  std::string out(status.message().empty() ? CodeName(status.code()) : status.message());
+  std::string out =
+      status.message().empty() ? CodeName(status.code()) : std::string(status.message());
   const google::rpc::BadRequest request = DetailOf<google::rpc::BadRequest>(status);
   for (const auto& violation : request.field_violations()) {
     absl::StrAppend(&out, "\n  ", violation.field(), ": ", violation.description());
@@ -146,7 +129,7 @@ std::string StatusAsJson(const absl::Status& status) {
   google::protobuf::Struct error;
   (void)google::protobuf::util::JsonStringToMessage(json, &error);
   auto& fields = *error.mutable_fields();
-  fields["status"].set_string_value(std::string(CodeName(status.code())));
+  fields["status"].set_string_value(CodeName(status.code()));
   fields["exitCode"].set_number_value(ExitCodeFor(status));
   if (const std::string hint = HintOf(status); !hint.empty()) fields["hint"].set_string_value(hint);
   google::protobuf::Struct document;

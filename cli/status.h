@@ -27,7 +27,7 @@ absl::Status UsageError(absl::string_view field, absl::string_view what);
 google::rpc::ErrorInfo ErrorInfoOf(const absl::Status& status);
 
 // "NOT_FOUND" and so on, as the API spells its codes.
-absl::string_view CodeName(absl::StatusCode code);
+std::string CodeName(absl::StatusCode code);
 
 // For people: what was wrong, where, and what to do, on one line or a few.
 std::string DescribeStatus(const absl::Status& status);

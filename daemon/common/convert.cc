@@ -12,18 +12,6 @@ namespace {
 
 constexpr uint64_t kBillion = 1'000'000'000;
 
-v1::Technique PathTechnique(size_t path) {
-  switch (static_cast<hypercall::Path>(path)) {
-    case hypercall::Path::kTrap:
-      return v1::TECHNIQUE_EMULATE;
-    case hypercall::Path::kInterrupt:
-      return v1::TECHNIQUE_INTERRUPT;
-    case hypercall::Path::kLinked:
-      return v1::TECHNIQUE_LINKED;
-  }
-  return v1::TECHNIQUE_UNSPECIFIED;
-}
-
 void Set(const x86::Segment& from, v1::Registers::Segment* to) {
   to->set_selector(from.selector);
   to->set_base(from.base);
@@ -66,6 +54,18 @@ v1::Technique ToProto(hypercall::Technique technique) {
   return static_cast<v1::Technique>(technique);  // the numbers are the same
 }
 
+v1::Technique ToProto(hypercall::Path path) {
+  switch (path) {
+    case hypercall::Path::kTrap:
+      return v1::TECHNIQUE_EMULATE;
+    case hypercall::Path::kInterrupt:
+      return v1::TECHNIQUE_INTERRUPT;
+    case hypercall::Path::kLinked:
+      return v1::TECHNIQUE_LINKED;
+  }
+  return v1::TECHNIQUE_UNSPECIFIED;
+}
+
 v1::Policy ToProto(const hypercall::Policy& policy) {
   v1::Policy out;
   out.set_limit(ToProto(policy.limit));
@@ -104,7 +104,7 @@ v1::Site ToProto(const std::string& vm, const hypercall::SiteView& site) {
   for (size_t path = 0; path < hypercall::kPathCount; ++path) {
     if (site.calls[path] == 0) continue;
     auto* stats = out.add_paths();
-    stats->set_path(PathTechnique(path));
+    stats->set_path(ToProto(static_cast<hypercall::Path>(path)));
     stats->set_calls(site.calls[path]);
     stats->set_cycles(site.cycles[path]);
     for (uint64_t bucket : site.histograms[path]) stats->add_histogram(bucket);
@@ -167,7 +167,7 @@ v1::TraceRecord ToProto(const std::string& vm, const hypercall::TraceEvent& even
   for (unsigned i = 0; i < guest::HypercallArguments(event.number); ++i)
     out.add_arguments(event.args[i]);
   out.set_result(static_cast<int64_t>(event.result));
-  out.set_path(PathTechnique(static_cast<size_t>(event.path)));
+  out.set_path(ToProto(event.path));
   out.set_cycles(event.cycles);
   out.set_cpl(event.cpl);
   return out;

@@ -21,6 +21,8 @@
 namespace trapline::daemon {
 
 v1::Technique ToProto(hypercall::Technique technique);
+// EMULATE for a trap.
+v1::Technique ToProto(hypercall::Path path);
 v1::Policy ToProto(const hypercall::Policy& policy);
 // Zero fields mean the defaults; nothing for a limit that is no limit.
 std::optional<hypercall::Policy> FromProto(const v1::Policy& policy);

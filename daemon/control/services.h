@@ -99,6 +99,8 @@ constexpr absl::Duration kStreamPoll = absl::Milliseconds(100);
 // The answer of a stream that the daemon's end cuts.
 grpc::Status ShuttingDown();
 
+// What page_size means: 0: 50; at most 1000.
+grpc::Status PageSize(int32_t wanted, size_t* size);
 // A page of [0, total): where it starts and ends, by page_size (0: 50; at most 1000) and token.
 struct Page {
   size_t start, end;

@@ -81,12 +81,6 @@ grpc::Status FindSite(ManagedVm& vm, uint64_t gpa, v1::Site* response) {
 
 // ---- Pages: a token is where the next one begins ----
 
-grpc::Status PageSize(int32_t wanted, size_t* size) {
-  constexpr int32_t kDefault = 50, kMost = 1000;
-  if (wanted < 0) return InvalidField("page_size", "must not be negative");
-  *size = static_cast<size_t>(wanted == 0 ? kDefault : std::min(wanted, kMost));
-  return grpc::Status::OK;
-}
 grpc::Status PageStart(const std::string& token, uint64_t* start) {
   if (token.empty() || absl::SimpleHexAtoi(token, start)) return grpc::Status::OK;
   return InvalidField("page_token", "is not one of this method's");

@@ -22,10 +22,6 @@ struct PackedRecord {
 };
 static_assert(sizeof(PackedRecord) == 72 && std::endian::native == std::endian::little);
 
-v1::Technique TechniqueOf(hypercall::Path path) {
-  return static_cast<v1::Technique>(v1::TECHNIQUE_EMULATE + static_cast<int>(path));
-}
-
 template <typename Field, typename T>
 bool Among(const Field& field, T value) {
   return field.empty() || std::find(field.begin(), field.end(), value) != field.end();
@@ -67,7 +63,7 @@ bool Matches(const v1::TraceFilter& filter, const hypercall::TraceEvent& event, 
   auto result = static_cast<int64_t>(event.result);
   return Among(filter.vcpus(), event.vcpu) && Among(filter.numbers(), event.number) &&
          Among(filter.sites(), gpa) && Among(filter.cpls(), uint32_t{event.cpl}) &&
-         Among(filter.paths(), static_cast<int>(TechniqueOf(event.path))) &&
+         Among(filter.paths(), static_cast<int>(ToProto(event.path))) &&
          event.cycles >= filter.min_cycles() &&
          (!filter.failed() || (result < 0 && result >= kLastError));
 }
@@ -98,7 +94,7 @@ void AddPacked(const std::string& vm, const hypercall::StatsReader& stats,
                         event.site,
                         event.cycles,
                         static_cast<uint16_t>(event.vcpu),
-                        static_cast<uint8_t>(TechniqueOf(event.path)),
+                        static_cast<uint8_t>(ToProto(event.path)),
                         event.cpl,
                         0};
     std::memcpy(packed.data() + at, &record, sizeof record);

@@ -48,10 +48,16 @@ grpc::Status ShuttingDown() {
   return Error(grpc::UNAVAILABLE, "SHUTTING_DOWN", "the daemon is shutting down");
 }
 
+grpc::Status PageSize(int32_t wanted, size_t* size) {
+  if (wanted < 0) return InvalidField("page_size", "must not be negative");
+  *size = static_cast<size_t>(wanted == 0 ? kDefaultPage : std::min(wanted, kMaxPage));
+  return grpc::Status::OK;
+}
+
 grpc::Status Paginate(int32_t page_size, const std::string& token, size_t total, Page* page) {
-  if (page_size < 0) return InvalidField("page_size", "must not be negative");
-  size_t size = page_size == 0 ? kDefaultPage : std::min(page_size, kMaxPage);
+  size_t size = 0;
   uint64_t start = 0;
+  if (auto status = PageSize(page_size, &size); !status.ok()) return status;
   if (!token.empty() && !absl::SimpleAtoi(token, &start))
     return InvalidField("page_token", "not a token of this API's");
   page->start = std::min<size_t>(start, total);

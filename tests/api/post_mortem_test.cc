@@ -26,16 +26,7 @@ class PostMortem : public ::testing::Test {
     for (pid_t worker : daemon_->Children("trapline-vmm")) kill(worker, SIGKILL);
   }
   grpc::Status Create(const std::string& id, const std::string& guest, const std::string& append) {
-    v1::CreateVmRequest request;
-    request.set_vm_id(id);
-    auto* spec = request.mutable_vm()->mutable_spec();
-    spec->set_kernel_path(TRAPLINE_GUESTS_DIR "/" + guest + ".elf");
-    spec->set_command_line(append);
-    spec->set_memory_bytes(16 << 20);
-    spec->set_engine(v1::ENGINE_SOFT);
-    v1::Vm vm;
-    grpc::ClientContext context;
-    return daemon_->vms().CreateVm(&context, request, &vm);
+    return daemon_->CreateVm(id, guest, append, v1::ENGINE_SOFT);
   }
   v1::Vm Get(const std::string& id) {
     v1::GetVmRequest request;
@@ -46,13 +37,7 @@ class PostMortem : public ::testing::Test {
     return vm;
   }
   void Await(const std::string& id, v1::Vm::State state) {
-    v1::WaitVmRequest request;
-    request.set_name("vms/" + id);
-    request.add_target_states(state);
-    v1::Vm vm;
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
-    ASSERT_TRUE(daemon_->vms().WaitVm(&context, request, &vm).ok());
+    ASSERT_EQ(daemon_->AwaitVm(id, state).state(), state);
   }
   v1::ListSitesResponse Sites(const std::string& id) {
     v1::ListSitesRequest request;

@@ -6,18 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${1:-5}
-build=${BUILD:-build/release}
 read -ra engines <<<"${ENGINE:-soft direct}"
-scratch=$(mktemp -d)
-export TRAPLINE_HOST=unix://$scratch/d.sock PATH=$build/bin:$PATH
-traplined --listen "$TRAPLINE_HOST" --run-dir "$scratch/run" --state-dir "$scratch/state" 2>/dev/null &
-daemon=$!
-trap 'kill $daemon 2>/dev/null; wait $daemon || true; rm -rf "$scratch"' EXIT
-until trapline host >/dev/null 2>&1; do
-  kill -0 "$daemon" 2>/dev/null || { echo "$0: traplined does not run; is it built?" >&2; exit 1; }
-  sleep 0.05
-done
-median() { tr ' ' '\n' | grep -v '^$' | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+source tests/bench/daemon.sh
 
 # As many calls as take about a second.
 calls_of() {
