@@ -287,7 +287,10 @@ TEST_F(Metrics, TracedCallsAreCountedAsTheirClientSawThem) {
   auto stream = daemon_.traces().StreamHypercalls(&context, request);
   v1::StreamHypercallsResponse response;
   double records = 0, dropped = 0;
-  ASSERT_TRUE(stream->Read(&response));
+  while (records == 0) {
+    ASSERT_TRUE(stream->Read(&response));
+    records += response.records_size();
+  }
   EXPECT_EQ(Now().Sum(kOpen, {{"method", "trapline.v1.Traces/StreamHypercalls"}}), 1);
   v1::StopVmRequest stop;
   stop.set_name("vms/a");
@@ -295,13 +298,12 @@ TEST_F(Metrics, TracedCallsAreCountedAsTheirClientSawThem) {
   v1::StopVmResponse stopped;
   grpc::ClientContext stopping;
   ASSERT_TRUE(daemon_.vms().StopVm(&stopping, stop, &stopped).ok());
-  do {
+  while (stream->Read(&response)) {
     records += response.records_size();
     dropped = static_cast<double>(response.dropped());
-  } while (stream->Read(&response));
+  }
   EXPECT_TRUE(stream->Finish().ok());
   Scrape scrape = Now();
-  EXPECT_GT(records, 0);
   EXPECT_EQ(scrape.Sum("trapline_trace_records_total"), records);
   EXPECT_EQ(scrape.Sum("trapline_trace_dropped_total"), dropped);
 }
