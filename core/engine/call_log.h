@@ -4,10 +4,12 @@
 //
 // While somebody traces, calls go to the vCPU's ring. A guest that does nothing but call would be
 // slowed down threefold by that, and no client could take so many records, so recording has a
-// budget: a share of the vCPU's time, with bursts of half a ring at most. What it has no room for
-// is not recorded; how many those were follows from the counters, which know every call, at no cost
-// to the vCPU. At all times, those calls that are timed anyway leave a record in a smaller ring,
-// not too often: so that there is something to read of a VM that nobody was tracing when it failed.
+// budget: a share of the vCPU's time, with bursts of half a ring at most. A guest that calls far
+// more often than that is shown in samples of consecutive calls, and a fifth of the share does
+// for those. What there is no budget for is not recorded; how many those were follows from the
+// counters, which know every call, at no cost to the vCPU. At all times, those calls that are timed
+// anyway leave a record in a smaller ring, not too often: so that there is something to read of a
+// VM that nobody was tracing when it failed.
 //
 // A ring has one writer, whoever executes the vCPU. A record's sequence is its position in the
 // ring's history plus one, and zero while it is written: a reader copies the record and takes it
@@ -103,12 +105,19 @@ class RecordBudget {
 
   bool left() const { return records_ > 0; }
   void Spend() { --records_; }
-  // now: host cycles. What was earned since the last time is there to be spent.
+  // With none left, at the latest when a call reads the clock; now: host cycles. What was earned
+  // since the last time is there to be spent, once it is worth leaving the untraced path for.
   void Refill(uint64_t now) {
     uint64_t passed = now - refilled_, each = cost_ * kShareOfTime;
-    if (passed < each) return;
+    if (granted_ != 0) {
+      flooding_ = passed < granted_ * each / 2;
+      granted_ = 0;
+    }
+    if (flooding_) each *= 5;
     uint64_t earned = passed / each;
-    records_ = earned < uint64_t{kBurst} ? static_cast<int64_t>(earned) : kBurst;
+    if (earned < kLeast) return;
+    granted_ = earned < kBurst ? earned : kBurst;
+    records_ = static_cast<int64_t>(granted_);
     refilled_ = now;
   }
   // Whether the last record of the smaller ring is long enough ago; if so, this is the last one.
@@ -119,12 +128,15 @@ class RecordBudget {
   }
 
  private:
-  static constexpr uint64_t kShareOfTime = 32;
-  static constexpr int64_t kBurst = kTraceCapacity / 4;  // one saved, one earned
-  static constexpr uint64_t kBetweenRecent = 10'000;     // cycles
+  static constexpr uint64_t kShareOfTime = 20;
+  static constexpr uint64_t kBurst = kTraceCapacity / 4;  // one saved, one earned
+  static constexpr uint64_t kLeast = 256;
+  static constexpr uint64_t kBetweenRecent = 10'000;  // cycles
 
   uint64_t cost_;
   int64_t records_ = kBurst;
+  uint64_t granted_ = 0;   // at the last refill; zero once they are spent
+  bool flooding_ = false;  // those were spent more than twice as fast as they are earned
   uint64_t refilled_ = 0, kept_ = 0;
 };
 

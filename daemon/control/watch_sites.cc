@@ -11,7 +11,7 @@
 namespace trapline::daemon {
 namespace {
 
-constexpr absl::Duration kMinInterval = absl::Milliseconds(100),
+constexpr absl::Duration kMinInterval = absl::Milliseconds(20),
                          kDefaultInterval = absl::Seconds(1),
                          kBetweenSearches = absl::Seconds(1);  // for symbols
 constexpr size_t kSitesPerResponse = 500;
@@ -30,7 +30,7 @@ class WatchSitesStream final : public PumpedStream<v1::WatchSitesResponse> {
     if (request_.has_interval()) {
       interval_ = absl::Seconds(request_.interval().seconds()) +
                   absl::Nanoseconds(request_.interval().nanos());
-      if (interval_ < kMinInterval) return InvalidField("interval", "must be at least 100 ms");
+      if (interval_ < kMinInterval) return InvalidField("interval", "must be at least 20 ms");
     }
     return request_.resume_token().empty() ? grpc::Status::OK : Resume(request_.resume_token());
   }
