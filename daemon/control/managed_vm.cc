@@ -141,10 +141,14 @@ grpc::Status ManagedVm::EnsureWorker() {
 }
 
 grpc::Status ManagedVm::Make() {
-  grpc::Status status = EnsureWorker();
-  if (status.ok()) SetState(v1::Vm::CREATED, v1::VmEvent::CREATED, "created", 0);
-  return status;
+  if (auto status = EnsureWorker(); !status.ok()) return status;
+  absl::MutexLock lock(&mutex_);
+  vm_.set_state(v1::Vm::CREATED);
+  vm_.set_state_reason("created");
+  return grpc::Status::OK;
 }
+
+void ManagedVm::Announce() { Publish(v1::Vm::CREATED, v1::VmEvent::CREATED, "created", 0); }
 
 void ManagedVm::Adopt() {
   auto adopted = WorkerProcess::Adopt(options_.directory);
@@ -188,6 +192,11 @@ void ManagedVm::SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std:
     }
     ++revision_;
   }
+  Publish(state, kind, reason, exit_status);
+}
+
+void ManagedVm::Publish(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason,
+                        int exit_status) {
   v1::VmEvent event;
   event.set_vm("vms/" + id_);
   event.set_kind(kind);
@@ -236,11 +245,14 @@ void ManagedVm::Watch(const std::shared_ptr<WorkerProcess>& worker, grpc::Client
   worker->Kill(SIGKILL);  // whatever cut the stream, what is left of the worker is of no use
   std::string how = worker->Reap();
   ++activity_.workers_lost;
+  std::string reason = absl::StrCat("the worker was lost: ", how);
   {
     absl::MutexLock lock(&mutex_);
     worker_ = nullptr;
+    // Why the VM failed in the first place is what matters.
+    if (vm_.state() == v1::Vm::FAILED) reason = absl::StrCat(vm_.state_reason(), "; then ", reason);
   }
-  SetState(v1::Vm::FAILED, v1::VmEvent::FAILED, absl::StrCat("the worker was lost: ", how), 0);
+  SetState(v1::Vm::FAILED, v1::VmEvent::FAILED, reason, 0);
 }
 
 grpc::Status ManagedVm::Move(const worker::v1::MoveRequest& request,

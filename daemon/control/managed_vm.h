@@ -36,6 +36,8 @@ class ManagedVm {
 
   // Starts a worker and has it check and load the images.
   grpc::Status Make();
+  // Tells watchers that the VM is there.
+  void Announce();
   // Takes over a worker that an earlier daemon left, if there is one.
   void Adopt();
 
@@ -86,6 +88,8 @@ class ManagedVm {
   void TakeFailureReport(WorkerProcess& worker) ABSL_LOCKS_EXCLUDED(mutex_);
   void SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason,
                 int exit_status);
+  void Publish(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason,
+               int exit_status);
   void JoinWatcher();
   grpc::Status SetTracing(bool on);
   std::shared_ptr<const hypercall::StatsReader> StatsOrNull();

@@ -111,12 +111,17 @@ grpc::Status Registry::Create(const std::string& id, const v1::Vm& wanted, bool 
   grpc::Status status = vm->Make();
   if (status.ok() && !validate_only) status = FromCore(store_->Put(definition));
   *made = vm;
-  absl::MutexLock lock(&mutex_);
-  if (status.ok() && !validate_only) {
-    vms_[id] = vm;
-  } else {
-    vms_.erase(id);
+  bool kept = status.ok() && !validate_only;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (kept) {
+      vms_[id] = vm;
+    } else {
+      vms_.erase(id);
+    }
   }
+  // Who hears of it finds it.
+  if (kept) vm->Announce();
   return status;
 }
 

@@ -239,6 +239,26 @@ TEST_F(Api, AWatchHasNoGapAndResumes) {
   again.TryCancel();
 }
 
+TEST_F(Api, OnlyAVmThatIsThereIsToldOf) {
+  grpc::ClientContext context;
+  auto watch = daemon_->vms().WatchVmEvents(&context, {});
+  watch->WaitForInitialMetadata();
+  v1::CreateVmRequest request;
+  request.set_vm_id("tried");
+  request.mutable_vm()->mutable_spec()->set_kernel_path(std::string(TRAPLINE_GUESTS_DIR) +
+                                                        "/hello.elf");
+  request.set_validate_only(true);
+  v1::Vm vm;
+  grpc::ClientContext trying;
+  ASSERT_TRUE(daemon_->vms().CreateVm(&trying, request, &vm).ok());
+  ASSERT_TRUE(Create("made", "hello").ok());
+  v1::WatchVmEventsResponse response;
+  while (!response.has_event()) ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.event().vm(), "vms/made");
+  EXPECT_EQ(Get("made").state(), v1::Vm::CREATED);
+  context.TryCancel();
+}
+
 TEST_F(Api, AKilledWorkerIsAFailedVmWhoseSitesCanStillBeRead) {
   ASSERT_TRUE(Create("a", "hello", kEndless).ok());
   ASSERT_TRUE(Start("a").ok());

@@ -100,11 +100,12 @@ TEST_F(PostMortem, TheReportIsForThoseWhoAskForOneVm) {
 
 TEST_F(PostMortem, TheReportOutlivesTheWorker) {
   BreakDown("a");
-  const std::string report = Get("a").failure_report();
+  const v1::Vm before = Get("a");
   KillAndWait(OnlyWorker());
   while (Get("a").state_reason().find("the worker was lost") == std::string::npos) {
   }
-  EXPECT_EQ(Get("a").failure_report(), report);
+  EXPECT_EQ(Get("a").failure_report(), before.failure_report());
+  EXPECT_THAT(Get("a").state_reason(), HasSubstr(before.state_reason())) << "why it failed";
   EXPECT_THAT(Sites("a").sites(), Not(IsEmpty()));
 }
 
