@@ -4,10 +4,10 @@
 #include "core/machine/platform/platform.h"
 
 #include <cstdlib>
-#include <cstring>
 #include <string>
 
 #include "core/machine/platform/layout.h"
+#include "tests/fuzz/input.h"
 
 namespace {
 
@@ -24,21 +24,6 @@ constexpr uint16_t kPorts[] = {0x20,  0x21,  0xa0,  0xa1,  0x4d0, 0x40,  0x42,  
 constexpr uint64_t kPlaces[] = {layout::kLocalApicBase, layout::kIoApicBase,
                                 layout::kTestMemoryBase, 0xd0000000};
 constexpr uint32_t kMsrs[] = {0x1b, 0x6e0, 0x800, 0x830};
-
-struct Input {
-  const uint8_t* data;
-  size_t left;
-
-  template <typename T>
-  T Take() {
-    T value{};
-    size_t size = left < sizeof value ? left : sizeof value;
-    std::memcpy(&value, data, size);
-    data += size;
-    left -= size;
-    return value;
-  }
-};
 
 void Act(Platform& board, Input& input) {
   auto what = input.Take<uint8_t>();

@@ -75,13 +75,17 @@ class GuestMachine {
   // What Run starts from and, afterwards, what it ended with.
   x86::Registers registers;
 
-  // Runs these bytes, and a HLT behind them, from kCode.
-  Exit Run(std::span<const uint8_t> code) {
-    std::memcpy(ram_ + kCode, code.data(), code.size());
+  // Puts these bytes, and a HLT behind them, at kCode, and the vCPU there.
+  void Load(std::span<const uint8_t> code) {
+    if (!code.empty()) std::memcpy(ram_ + kCode, code.data(), code.size());
     ram_[kCode + code.size()] = std::byte{0xf4};
     engine_->InvalidateCode(kCode, code.size() + 1);
     registers.rip = kCode - registers.segment[x86::kCs].base;
     vcpu_->SetRegisters(registers);
+  }
+  // Loads and runs them.
+  Exit Run(std::span<const uint8_t> code) {
+    Load(code);
     Exit exit = vcpu_->Run();
     registers = vcpu_->GetRegisters();
     return exit;
