@@ -110,7 +110,7 @@ void AddShow(Commands& commands, CLI::App& sites) {
         request.set_name(target->name());
         const auto site = session.Call(session.sites(), &v1::Sites::Stub::GetSite, request);
         if (!site.ok()) return site.status();
-        const absl::StatusOr<int> code = PrintSite(session.output(), *site);
+        absl::StatusOr<int> code = PrintSite(session.output(), *site);
         if (!code.ok() || !session.output().people()) return code;
         return PrintTransitions(session, site->name());
       });
