@@ -9,7 +9,8 @@ packages=(
   libgrpc++-dev libgrpc-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libabsl-dev libspdlog-dev libzydis-dev libcli11-dev libsqlite3-dev libncurses-dev libarchive-dev prometheus-cpp-dev
   libgtest-dev libgmock-dev libcurl4-openssl-dev libbenchmark-dev prometheus python3 tmux
-  cpio gzip dpkg clang-format shellcheck libxml2-utils
+  cpio gzip dpkg libxml2-utils
+  clang clang-format clang-tidy libclang-rt-14-dev llvm shellcheck similarity-tester
 )
 
 missing=()

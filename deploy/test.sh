@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Sets up, builds and runs the tests. Safe to run again. PRESET picks another build (debug, asan, tsan).
+# Sets up, builds and runs the tests: half a minute of each fuzz target (`fuzz`), then all that is fast (`release`). Safe
+# to run again. PRESET picks other builds, one or more: debug, asan (with the fuzz targets), tsan, slow, soak. What is
+# given in the command line goes to ctest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-preset=${PRESET:-release}
 
 deploy/setup.sh
 deploy/debian-guest.sh build/guest
-cmake --preset "$preset"
-cmake --build --preset "$preset"
-ctest --preset "$preset" "$@"
+for preset in ${PRESET:-fuzz release}; do
+  build=$preset
+  case $preset in slow | soak) build=release ;; esac
+  cmake --preset "$build"
+  cmake --build --preset "$build"
+  ctest --preset "$preset" "$@"
+done
