@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // A stats file with damage all over: the input is a list of places and bytes to put there.
+#include <unistd.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
+#include <string>
 
 #include "core/hypercall/stats_file.h"
 #include "core/hypercall/stats_reader.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace trapline::hypercall;
-  constexpr char kPath[] = "/dev/shm/trapline-stats-fuzz";
-  auto file = StatsFile::Create(kPath, 1);
+  static const std::string& path =
+      *new std::string("/dev/shm/trapline-stats-fuzz-" + std::to_string(getpid()));
+  auto file = StatsFile::Create(path, 1);
   if (!file.ok()) std::abort();
   auto* base = reinterpret_cast<uint8_t*>(&(*file)->header());
   StatsOffsets offsets = OffsetsFor(1);
@@ -21,7 +25,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     uint64_t place = data[i + 1] | data[i + 2] << 8;
     base[parts[data[i] % std::size(parts)] + place % 4096] = data[i + 3];
   }
-  auto reader = StatsReader::Open(kPath);
+  auto reader = StatsReader::Open(path);
+  unlink(path.c_str());
   if (!reader.ok()) {
     if (reader.status().message().empty()) std::abort();
     return 0;
