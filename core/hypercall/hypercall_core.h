@@ -94,6 +94,8 @@ class HypercallCore final : public LedgerServices {
   absl::Status SetPolicy(const Policy& policy);
   // For one site; nothing: the VM's again. NOT_FOUND: no such site.
   absl::Status SetSitePolicy(uint64_t gpa, std::optional<Policy> policy);
+  // The same for sites by GPA that are not there yet, as soon as they are.
+  absl::Status PresetSitePolicies(std::map<uint64_t, Policy> policies);
   // Puts the original bytes back and leaves the site at emulate until a policy says otherwise.
   // NOT_FOUND, or FAILED_PRECONDITION where nothing is rewritten.
   absl::Status Revert(uint64_t gpa);
@@ -164,6 +166,7 @@ class HypercallCore final : public LedgerServices {
   absl::Mutex symbolizing_ ABSL_ACQUIRED_BEFORE(mutex_);
   mutable absl::Mutex mutex_;
   Policy policy_ ABSL_GUARDED_BY(mutex_);
+  std::map<uint64_t, Policy> preset_ ABSL_GUARDED_BY(mutex_);  // by GPA
   std::vector<std::unique_ptr<Site>> sites_ ABSL_GUARDED_BY(mutex_);
   std::multimap<uint64_t, Site*> rewritten_ ABSL_GUARDED_BY(mutex_);  // by page
   std::vector<Range> direct_ ABSL_GUARDED_BY(mutex_);

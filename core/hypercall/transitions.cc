@@ -93,6 +93,7 @@ HypercallCore::Site* HypercallCore::FindOrMake(uint32_t vcpu, uint64_t gpa, Site
       site = sites_.emplace_back(std::make_unique<Site>()).get();
       site->gpa = gpa;
       site->index = static_cast<uint32_t>(sites_.size() - 1);
+      if (auto preset = preset_.find(gpa); preset != preset_.end()) site->policy = preset->second;
     } else if (Listed(site->state)) {
       return;
     }
@@ -344,6 +345,15 @@ absl::Status HypercallCore::SetSitePolicy(uint64_t gpa, std::optional<Policy> po
     Settle(site);
   });
   Notify();
+  return absl::OkStatus();
+}
+
+absl::Status HypercallCore::PresetSitePolicies(std::map<uint64_t, Policy> policies) {
+  for (const auto& [gpa, policy] : policies) {
+    if (auto status = CheckPolicy(policy); !status.ok()) return status;
+  }
+  absl::MutexLock lock(&mutex_);
+  preset_ = std::move(policies);
   return absl::OkStatus();
 }
 

@@ -350,6 +350,8 @@ absl::Status VmImpl::Build() {
   }
   hypercalls_ = std::make_unique<hypercall::HypercallCore>(
       *engine_, *this, *this, *std::move(stats), config_.policy, observer_.on_site_event);
+  if (auto status = hypercalls_->PresetSitePolicies(config_.site_policies); !status.ok())
+    return FieldError("site_policies", status);
   for (auto& vcpu : vcpus_) vcpu->Launch();
   supervisor_ = std::thread([this] { Supervise(); });
   return absl::OkStatus();

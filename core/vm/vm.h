@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,6 +38,7 @@ struct VmConfig {
   std::string command_line;
   EngineKind engine = EngineKind::kAuto;
   hypercall::Policy policy;
+  std::map<uint64_t, hypercall::Policy> site_policies;  // by GPA, of sites that may come to be
   std::string stats_path;  // where the stats file is made; empty: an unnamed one
   // What engine `direct` finds on this host. Nothing: the VM probes for itself where it needs to
   // know.
