@@ -50,6 +50,14 @@ google::protobuf::Timestamp Now() {
                      static_cast<uint64_t>(now.tv_nsec));
 }
 
+absl::Time ToAbsl(const google::protobuf::Timestamp& time) {
+  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
+}
+
+google::protobuf::Timestamp FromAbsl(absl::Time time) {
+  return TimestampOf(static_cast<uint64_t>(absl::ToUnixNanos(time)));
+}
+
 v1::Technique ToProto(hypercall::Technique technique) {
   return static_cast<v1::Technique>(technique);  // the numbers are the same
 }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/time/time.h"
 #include "core/engine/direct/probe.h"
 #include "core/hypercall/policy.h"
 #include "core/hypercall/site.h"
@@ -41,6 +42,8 @@ engine::direct::HostProbe FromProto(const worker::v1::HostProbe& probe);
 google::protobuf::Duration DurationOf(uint64_t nanoseconds);
 google::protobuf::Timestamp TimestampOf(uint64_t nanoseconds_since_1970);
 google::protobuf::Timestamp Now();
+absl::Time ToAbsl(const google::protobuf::Timestamp& time);
+google::protobuf::Timestamp FromAbsl(absl::Time time);
 
 // "0x1f80".
 std::string Hex(uint64_t value);

@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "core/base/thread.h"
 #include "daemon/common/errors.h"
 #include "daemon/control/services.h"
 
@@ -55,7 +56,12 @@ class ConsoleStream final
     }
     StartSendInitialMetadata();
     SendInput();
-    pump_ = std::thread([this] { Pump(); });
+    auto pump = base::StartThread("a console", [this] { Pump(); });
+    if (!pump.ok()) {
+      Finish(FromCore(pump.status()));
+      return;
+    }
+    pump_ = *std::move(pump);
     StartRead(&request_);
   }
 

@@ -6,21 +6,34 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "daemon/common/convert.h"
+#include "absl/time/clock.h"
 
 namespace trapline::daemon {
 
 EventHub::EventHub()
-    : epoch_(absl::StrCat(absl::Hex(absl::ToUnixNanos(absl::Now())))),
+    : passing_epoch_(absl::StrCat("passing-", absl::Hex(absl::ToUnixNanos(absl::Now())))),
       by_kind_(v1::VmEvent::Kind_ARRAYSIZE) {}
 
-void EventHub::Publish(v1::VmEvent event) {
+void EventHub::Restore(const std::string& epoch, std::vector<v1::VmEvent> past) {
   absl::MutexLock lock(&mutex_);
-  event.set_sequence(++last_);
-  ++by_kind_[static_cast<size_t>(event.kind())];
-  *event.mutable_time() = Now();
-  events_.push_back(std::move(event));
-  if (events_.size() > kCapacity) events_.pop_front();
+  epoch_ = epoch;
+  // A number that is missing would make all behind it another event's.
+  for (v1::VmEvent& event : past) {
+    if (event.sequence() != last_ + 1) events_.clear();
+    last_ = kept_ = event.sequence();
+    events_.push_back(std::move(event));
+  }
+}
+
+void EventHub::Publish(const std::vector<v1::VmEvent>& events, bool kept) {
+  absl::MutexLock lock(&mutex_);
+  for (const v1::VmEvent& event : events) {
+    last_ = event.sequence();
+    ++by_kind_[static_cast<size_t>(event.kind())];
+    events_.push_back(event);
+    if (events_.size() > kCapacity) events_.pop_front();
+  }
+  if (kept) kept_ = last_;
 }
 
 uint64_t EventHub::Last() const {
@@ -52,7 +65,10 @@ std::vector<v1::VmEvent> EventHub::Next(uint64_t* place,
   return found;
 }
 
-std::string EventHub::Token(uint64_t place) const { return absl::StrCat(epoch_, ".", place); }
+std::string EventHub::Token(uint64_t place) const {
+  absl::MutexLock lock(&mutex_);
+  return absl::StrCat(place <= kept_ ? epoch_ : passing_epoch_, ".", place);
+}
 
 absl::StatusOr<uint64_t> EventHub::Place(const std::string& token) const {
   size_t dot = token.find('.');
@@ -60,9 +76,11 @@ absl::StatusOr<uint64_t> EventHub::Place(const std::string& token) const {
   if (dot == std::string::npos || !absl::SimpleAtoi(token.substr(dot + 1), &place)) {
     return absl::InvalidArgumentError("not a token of this API's");
   }
+  const std::string epoch = token.substr(0, dot);
   absl::MutexLock lock(&mutex_);
-  if (token.substr(0, dot) != epoch_)
-    return absl::OutOfRangeError("the daemon was started anew since; list and watch from now on");
+  if (epoch != epoch_ && epoch != passing_epoch_)
+    return absl::OutOfRangeError(
+        "the events that the token is of were not kept; list and watch from now on");
   if (place > last_) return absl::InvalidArgumentError("a token from the future");
   if (place + events_.size() < last_)
     return absl::OutOfRangeError("too long ago; list and watch from now on");

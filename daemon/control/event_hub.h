@@ -26,11 +26,15 @@ class EventHub {
 
   EventHub();
 
-  // Numbers the event, stamps its time, and wakes the watchers.
-  void Publish(v1::VmEvent event);
+  // Goes on from what an earlier daemon kept; epoch tells its events from those of others. Before
+  // anything is published.
+  void Restore(const std::string& epoch, std::vector<v1::VmEvent> past);
+  // Wakes the watchers. Numbers go on from the last. kept: they, and all before them, outlive this
+  // daemon.
+  void Publish(const std::vector<v1::VmEvent>& events, bool kept);
   // The number of the newest event.
   uint64_t Last() const;
-  // How many there were of each kind, indexed by it.
+  // How many this daemon published of each kind, indexed by it.
   std::vector<uint64_t> PublishedByKind() const;
   // Events behind *place for which wanted holds, waiting up to timeout for the first. Moves *place
   // behind all that were looked at. *missed grows by those that were gone already.
@@ -38,16 +42,19 @@ class EventHub {
                                 const std::function<bool(const v1::VmEvent&)>& wanted,
                                 absl::Duration timeout, uint64_t* missed);
 
-  // A place as a token and back. OUT_OF_RANGE: of another daemon's life, or too long ago;
+  // A place as a token and back. OUT_OF_RANGE: of other events than these, or too long ago;
   // INVALID_ARGUMENT: no token at all.
   std::string Token(uint64_t place) const;
   absl::StatusOr<uint64_t> Place(const std::string& token) const;
 
  private:
-  const std::string epoch_;
+  // Of places behind which all is kept, and of those that are gone with this daemon: the next one
+  // may give their numbers to other events.
+  std::string epoch_ ABSL_GUARDED_BY(mutex_);
+  const std::string passing_epoch_;
   mutable absl::Mutex mutex_;
   std::deque<v1::VmEvent> events_ ABSL_GUARDED_BY(mutex_);
-  uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0, kept_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<uint64_t> by_kind_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -34,11 +34,12 @@ Examples:
   traplined --listen-tcp 127.0.0.1:7443 --insecure-tcp   also to every process on this machine
   traplined --metrics-listen 9464                 metrics for Prometheus at http://127.0.0.1:9464/metrics
 
-SIGTERM and SIGINT end it: streams are told, VMs are stopped or left running (--on-exit), exit code 0.)";
+SIGTERM and SIGINT end it: streams are told, VMs run on and are taken up by the next traplined of
+the same --run-dir and --state-dir, unless --on-exit stop; exit code 0.)";
 
 struct Options {
   std::string listen, tcp, state_directory, run_directory,
-      log_level = "info", log_format = "text", vmm, on_exit = "stop", workers = "fork", metrics;
+      log_level = "info", log_format = "text", vmm, on_exit = "leave", workers = "fork", metrics;
   bool insecure_tcp = false, insecure_metrics = false;
   uint32_t max_vms = 1000, metrics_max_vms = 100;
 };

@@ -8,16 +8,23 @@
 
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/blocking_counter.h"
+#include "absl/time/clock.h"
+#include "core/base/thread.h"
 #include "daemon/common/convert.h"
 #include "daemon/common/errors.h"
 #include "daemon/common/logging.h"
+#include "daemon/common/worker_protocol.h"
+#include "daemon/control/restart_plan.h"
 
 namespace trapline::daemon {
 namespace {
 
 constexpr auto kStatusTimeout = std::chrono::seconds(2), kSymbolsTimeout = std::chrono::seconds(10);
+constexpr absl::Duration kMoveUnderWay = absl::Milliseconds(50), kEndTimeout = absl::Seconds(5);
+constexpr size_t kMaxSitePolicies = 4096;  // they are written with every event of their VM
 
 std::string StateWord(v1::Vm::State state) { return v1::Vm::State_Name(state); }
 
@@ -56,15 +63,13 @@ bool Over(v1::Vm::State state) { return state == v1::Vm::STOPPED || state == v1:
 
 }  // namespace
 
-ManagedVm::ManagedVm(v1::Vm definition, WorkerOptions options, const HostProbe& host, EventHub& hub,
-                     Activity& activity, CallTally* tally)
-    : id_(definition.name().substr(definition.name().find('/') + 1)),
+ManagedVm::ManagedVm(record::v1::VmRecord record, WorkerOptions options,
+                     const VmSurroundings& around)
+    : id_(record.vm().name().substr(record.vm().name().find('/') + 1)),
       options_(std::move(options)),
-      host_(host),
-      hub_(hub),
-      activity_(activity),
-      tally_(tally ? tally->Open(id_) : nullptr),
-      vm_(std::move(definition)) {}
+      around_(around),
+      tally_(around.tally ? around.tally->Open(id_) : nullptr),
+      record_(std::move(record)) {}
 
 ManagedVm::~ManagedVm() {
   retiring_ = true;
@@ -82,60 +87,75 @@ void ManagedVm::JoinWatcher() {
 
 std::string ManagedVm::failure_report() const {
   absl::MutexLock lock(&mutex_);
-  return failure_report_;
+  return record_.vm().failure_report();
+}
+
+std::pair<std::string, std::string> ManagedVm::Request() const {
+  absl::MutexLock lock(&mutex_);
+  return {record_.request_id(), record_.request()};
 }
 
 v1::Vm::State ManagedVm::state() const {
   absl::MutexLock lock(&mutex_);
-  return vm_.state();
+  return record_.vm().state();
 }
 
 std::pair<v1::Engine, v1::Vm::State> ManagedVm::EngineAndState() const {
   absl::MutexLock lock(&mutex_);
-  return {vm_.engine(), vm_.state()};
+  return {record_.vm().engine(), record_.vm().state()};
+}
+
+// ---- The worker ----
+
+// The definition, and what was said since of policies.
+worker::v1::CreateRequest ManagedVm::Wanted() const {
+  worker::v1::CreateRequest request;
+  request.set_name(id_);
+  request.set_stats_path(stats_path());
+  *request.mutable_host_probe() = ToProto(around_.host.Get());
+  absl::MutexLock lock(&mutex_);
+  *request.mutable_spec() = record_.vm().spec();
+  if (record_.has_policy()) *request.mutable_spec()->mutable_policy() = record_.policy();
+  *request.mutable_site_policies() = record_.site_policies();
+  return request;
 }
 
 grpc::Status ManagedVm::EnsureWorker() {
   {
     absl::MutexLock lock(&mutex_);
     if (worker_) return grpc::Status::OK;
+    if (stranger_) return NoWorkerLocked();
   }
   JoinWatcher();
   auto started = WorkerProcess::Start(options_);
   if (!started.ok()) {
-    ++activity_.workers_not_started;
+    ++around_.activity.workers_not_started;
     return FromCore(started.status());
   }
   std::shared_ptr<WorkerProcess> worker = *std::move(started);
-  worker::v1::CreateRequest request;
-  {
-    absl::MutexLock lock(&mutex_);
-    request.set_name(id_);
-    *request.mutable_spec() = vm_.spec();
-  }
-  request.set_stats_path(stats_path());
-  *request.mutable_host_probe() = ToProto(host_.Get());
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
   worker::v1::Status response;
-  grpc::Status made = worker->stub().Create(&context, request, &response);
+  grpc::Status made = worker->stub().Create(&context, Wanted(), &response);
   if (!made.ok()) {
     if (!made.error_details().empty()) return made;
-    ++activity_.workers_not_started;
+    ++around_.activity.workers_not_started;
     worker->Kill(SIGKILL);  // unless it is dead: then what it died of stays
     return Error(grpc::UNAVAILABLE, "WORKER_LOST",
                  absl::StrCat("the worker of VM ", id_, " was ", worker->Reap(),
                               " while it loaded the images; the daemon's log has its last words"),
                  {{"vm", id_}});
   }
-  ++activity_.workers_started;
+  ++around_.activity.workers_started;
   if (tally_) tally_->Follow(StatsOrNull(), response.engine(), true);
   {
     absl::MutexLock lock(&mutex_);
+    record_.mutable_vm()->set_engine(response.engine());
+    record_.mutable_vm()->set_engine_reason(response.engine_reason());
+    record_.set_worker(response.life());
+    record_.set_events_taken(0);
+    if (auto status = BeginWatchLocked(worker); !status.ok()) return FromCore(status);
     worker_ = worker;
-    vm_.set_engine(response.engine());
-    vm_.set_engine_reason(response.engine_reason());
-    BeginWatchLocked(worker);
   }
   return TraceAgain();
 }
@@ -143,72 +163,118 @@ grpc::Status ManagedVm::EnsureWorker() {
 grpc::Status ManagedVm::Make() {
   if (auto status = EnsureWorker(); !status.ok()) return status;
   absl::MutexLock lock(&mutex_);
-  vm_.set_state(v1::Vm::CREATED);
-  vm_.set_state_reason("created");
+  record_.mutable_vm()->set_state(v1::Vm::CREATED);
+  record_.mutable_vm()->set_state_reason("created");
   return grpc::Status::OK;
 }
 
-void ManagedVm::Announce() { Publish(v1::Vm::CREATED, v1::VmEvent::CREATED, "created", 0); }
-
-void ManagedVm::Adopt() {
-  auto adopted = WorkerProcess::Adopt(options_.directory);
-  absl::MutexLock lock(&mutex_);
-  if (!adopted.ok()) {
-    vm_.set_state(v1::Vm::STOPPED);
-    vm_.set_state_reason("the daemon was started anew and found no worker");
-    if (tally_) tally_->Follow(StatsOrNull(), v1::ENGINE_UNSPECIFIED, false);
-    return;
-  }
-  std::shared_ptr<WorkerProcess> worker = *std::move(adopted);
-  grpc::ClientContext context;
-  worker::v1::Status status;
-  worker->stub().GetStatus(&context, {}, &status);
-  // Those for whom the earlier daemon had calls recorded are gone.
-  grpc::ClientContext tracing;
-  google::protobuf::Empty ignored;
-  worker->stub().SetTracing(&tracing, {}, &ignored);
-  vm_.set_state(status.state());
-  vm_.set_state_reason(status.reason());
-  vm_.set_engine(status.engine());
-  vm_.set_engine_reason(status.engine_reason());
-  if (status.has_exit_status()) vm_.set_exit_status(status.exit_status());
-  failure_report_ = status.failure_report();
-  worker_ = worker;
-  ++activity_.workers_adopted;
-  if (tally_) tally_->Follow(StatsOrNull(), status.engine(), false);
-  BeginWatchLocked(worker);
-}
-
-void ManagedVm::SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason,
-                         int exit_status) {
+grpc::Status ManagedVm::Keep(std::function<void()> kept) {
+  absl::MutexLock recording(&recording_);
+  StoreChange change;
   {
     absl::MutexLock lock(&mutex_);
-    vm_.set_state(state);
-    vm_.set_state_reason(reason);
-    if (kind == v1::VmEvent::GUEST_EXIT) vm_.set_exit_status(exit_status);
-    if (kind == v1::VmEvent::STARTED) {
-      vm_.clear_exit_status();
-      failure_report_.clear();
-    }
-    ++revision_;
+    change.put.push_back(record_);
+    change.events.push_back(EventLocked(v1::VmEvent::CREATED, "created"));
   }
-  Publish(state, kind, reason, exit_status);
+  absl::Status status = around_.journal.Commit(std::move(change), std::move(kept));
+  forgotten_ = !status.ok();
+  return FromCore(status);
 }
 
-void ManagedVm::Publish(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason,
-                        int exit_status) {
-  v1::VmEvent event;
-  event.set_vm("vms/" + id_);
-  event.set_kind(kind);
-  event.set_state(state);
-  event.set_reason(reason);
-  event.set_exit_status(exit_status);
-  Log(spdlog::level::info, "vm event",
-      {{"vm", id_},
-       {"kind", v1::VmEvent::Kind_Name(kind)},
-       {"state", StateWord(state)},
-       {"reason", reason}});
-  hub_.Publish(std::move(event));
+grpc::Status ManagedVm::Forget() {
+  absl::MutexLock recording(&recording_);
+  StoreChange change;
+  {
+    absl::MutexLock lock(&mutex_);
+    change.erase.push_back(record_.vm().name());
+  }
+  absl::Status status = around_.journal.Commit(std::move(change));
+  if (status.ok()) forgotten_ = true;
+  return FromCore(status);
+}
+
+grpc::Status ManagedVm::KeepPolicy(std::optional<uint64_t> gpa,
+                                   const std::optional<v1::Policy>& policy) {
+  absl::MutexLock recording(&recording_);
+  StoreChange change;
+  {
+    absl::MutexLock lock(&mutex_);
+    auto& of_sites = *record_.mutable_site_policies();
+    if (!gpa) {
+      *record_.mutable_policy() = policy.value_or(v1::Policy());
+    } else if (!policy) {
+      of_sites.erase(*gpa);
+    } else if (of_sites.size() >= kMaxSitePolicies && !of_sites.contains(*gpa)) {
+      return Error(grpc::RESOURCE_EXHAUSTED, "TOO_MANY_SITE_POLICIES",
+                   absl::StrCat("the policy is in force until the worker's end, but not kept: that "
+                                "is done for ",
+                                kMaxSitePolicies, " sites of a VM"),
+                   {{"vm", id_}, {"limit", absl::StrCat(kMaxSitePolicies)}});
+    } else {
+      of_sites[*gpa] = *policy;
+    }
+    change.put.push_back(record_);
+  }
+  absl::Status kept = around_.journal.Commit(std::move(change));
+  if (kept.ok()) return grpc::Status::OK;
+  return FromCore(absl::Status(
+      kept.code(), absl::StrCat("the policy is in force, but not kept: ", kept.message())));
+}
+
+absl::Status ManagedVm::BeginWatchLocked(const std::shared_ptr<WorkerProcess>& worker) {
+  watch_ = std::make_shared<grpc::ClientContext>();
+  watch_->set_wait_for_ready(true);
+  worker::v1::WatchRequest from;
+  from.set_after_event(record_.events_taken());
+  auto started = base::StartThread(
+      "a VM's events", [this, worker, context = watch_, from] { Watch(worker, *context, from); });
+  if (!started.ok()) return started.status();
+  watcher_ = *std::move(started);
+  return absl::OkStatus();
+}
+
+void ManagedVm::Watch(const std::shared_ptr<WorkerProcess>& worker, grpc::ClientContext& context,
+                      const worker::v1::WatchRequest& from) {
+  auto stream = worker->stub().Watch(&context, from);
+  worker::v1::Happening happening;
+  while (stream->Read(&happening)) {
+    if (happening.has_console()) console_.Append(happening.console());
+    if (happening.has_caught_up()) CaughtUp(happening.caught_up());
+    if (happening.has_event()) {
+      const v1::VmEvent& event = happening.event();
+      // Before anybody hears of the failure, and while there is a worker to ask.
+      if (event.state() == v1::Vm::FAILED) TakeFailureReport(*worker);
+      Happened(event);
+      // Who looks into it later may find no worker that could tell the symbols.
+      if (event.state() == v1::Vm::FAILED) Symbolize();
+    }
+  }
+  stream->Finish();
+  if (!retiring_) WorkerGone(worker);
+}
+
+// Its state is what the events before have made of it.
+void ManagedVm::CaughtUp(const worker::v1::Status& status) {
+  absl::MutexLock lock(&mutex_);
+  record_.mutable_vm()->set_engine(status.engine());
+  record_.mutable_vm()->set_engine_reason(status.engine_reason());
+  caught_up_ = true;
+}
+
+void ManagedVm::WorkerGone(const std::shared_ptr<WorkerProcess>& worker) {
+  worker->Kill(SIGKILL);  // whatever cut the stream, what is left of the worker is of no use
+  std::string how = worker->Reap();
+  ++around_.activity.workers_lost;
+  std::string reason = absl::StrCat("the worker was lost: ", how);
+  {
+    absl::MutexLock lock(&mutex_);
+    worker_ = nullptr;
+    caught_up_ = true;
+    // Why the VM failed in the first place is what matters.
+    if (record_.vm().state() == v1::Vm::FAILED)
+      reason = absl::StrCat(record_.vm().state_reason(), "; then ", reason);
+  }
+  Happened(v1::VmEvent::FAILED, v1::Vm::FAILED, reason);
 }
 
 void ManagedVm::TakeFailureReport(WorkerProcess& worker) {
@@ -217,43 +283,253 @@ void ManagedVm::TakeFailureReport(WorkerProcess& worker) {
   worker::v1::Status status;
   if (!worker.stub().GetStatus(&context, {}, &status).ok()) return;
   absl::MutexLock lock(&mutex_);
-  failure_report_ = status.failure_report();
+  record_.mutable_vm()->set_failure_report(status.failure_report());
 }
 
-void ManagedVm::BeginWatchLocked(const std::shared_ptr<WorkerProcess>& worker) {
-  watch_ = std::make_shared<grpc::ClientContext>();
-  watch_->set_wait_for_ready(true);
-  watcher_ = std::thread([this, worker, context = watch_] { Watch(worker, *context); });
-}
+// ---- After a daemon's start ----
 
-void ManagedVm::Watch(const std::shared_ptr<WorkerProcess>& worker, grpc::ClientContext& context) {
-  auto stream = worker->stub().Watch(&context, {});
-  worker::v1::Happening happening;
-  while (stream->Read(&happening)) {
-    if (happening.has_console()) console_.Append(happening.console());
-    if (happening.has_event()) {
-      const v1::VmEvent& event = happening.event();
-      // Before anybody hears of the failure, and while there is a worker to ask.
-      if (event.state() == v1::Vm::FAILED) TakeFailureReport(*worker);
-      SetState(event.state(), event.kind(), event.reason(), event.exit_status());
-      // Who looks into it later may find no worker that could tell the symbols.
-      if (event.state() == v1::Vm::FAILED) Symbolize();
-    }
+void ManagedVm::Adopt() {
+  {
+    absl::MutexLock recording(&recording_);
+    forgotten_ = false;
   }
-  stream->Finish();
-  if (retiring_) return;
-  worker->Kill(SIGKILL);  // whatever cut the stream, what is left of the worker is of no use
-  std::string how = worker->Reap();
-  ++activity_.workers_lost;
-  std::string reason = absl::StrCat("the worker was lost: ", how);
+  std::optional<worker::v1::Status> status;
+  auto adopted = WorkerProcess::Adopt(options_.directory, &status);
+  if (!adopted.ok()) return FoundNoWorker();
+  std::shared_ptr<WorkerProcess> worker = *std::move(adopted);
+  if (!status) {
+    Log(spdlog::level::warn, "a worker does not answer; its VM is as it was last heard of",
+        {{"vm", id_}, {"pid", absl::StrCat(worker->pid())}});
+  } else if (status->protocol() < kOldestWorkerProtocol || status->protocol() > kWorkerProtocol) {
+    return LeaveStranger(std::move(worker), *status);
+  } else if (status->state() == v1::Vm::STATE_UNSPECIFIED) {
+    // Its daemon was gone before it had told it what to make.
+    worker->Kill(SIGKILL);
+    worker->Reap();
+    return FoundNoWorker();
+  }
+  TakeOver(std::move(worker), std::move(status));
+}
+
+void ManagedVm::TakeOver(std::shared_ptr<WorkerProcess> worker,
+                         std::optional<worker::v1::Status> status) {
+  // Those for whom the earlier daemon had calls recorded are gone.
+  if (status) {
+    grpc::ClientContext tracing;
+    google::protobuf::Empty ignored;
+    worker->stub().SetTracing(&tracing, {}, &ignored);
+  }
+  if (tally_) tally_->Follow(StatsOrNull(), EngineAndState().first, false);
+  absl::MutexLock lock(&mutex_);
+  if (status && record_.vm().state() == v1::Vm::STATE_UNSPECIFIED) {
+    record_.mutable_vm()->set_state(status->state());
+    record_.mutable_vm()->set_state_reason(status->reason());
+  }
+  if (status && status->life() != record_.worker()) {
+    record_.set_worker(status->life());
+    record_.set_events_taken(0);
+  }
+  worker_ = worker;
+  if (auto begun = BeginWatchLocked(worker); !begun.ok()) {
+    Log(spdlog::level::err, "a VM that was found is not followed yet",
+        {{"vm", id_}, {"reason", std::string(begun.message())}});
+    worker_ = nullptr;
+    around_.later.At(absl::Now() + absl::Seconds(1),
+                     [weak = weak_from_this(), worker, status = std::move(status)]() mutable {
+                       if (auto vm = weak.lock()) vm->TakeOver(worker, std::move(status));
+                     });
+    return;
+  }
+  ++around_.activity.workers_adopted;
+}
+
+void ManagedVm::LeaveStranger(std::shared_ptr<WorkerProcess> worker,
+                              const worker::v1::Status& status) {
+  const bool older = status.protocol() < kOldestWorkerProtocol;
+  absl::MutexLock lock(&mutex_);
+  stranger_reason_ = absl::StrCat(
+      "its worker is of ", older ? "an older" : "a newer", " build (protocol ", status.protocol(),
+      "; this traplined speaks ", kOldestWorkerProtocol, " to ", kWorkerProtocol,
+      ") and was left alone: control it with that build's traplined, or delete it by force");
+  stranger_ = std::move(worker);
+  record_.mutable_vm()->set_state(status.state());
+  record_.mutable_vm()->set_state_reason(absl::StrCat(status.reason(), "; ", stranger_reason_));
+  caught_up_ = true;
+  Log(spdlog::level::warn, "a VM cannot be controlled",
+      {{"vm", id_}, {"reason", stranger_reason_}});
+}
+
+void ManagedVm::FoundNoWorker() {
+  if (tally_) tally_->Follow(StatsOrNull(), v1::ENGINE_UNSPECIFIED, false);
+  v1::Vm::State before;
   {
     absl::MutexLock lock(&mutex_);
-    worker_ = nullptr;
-    // Why the VM failed in the first place is what matters.
-    if (vm_.state() == v1::Vm::FAILED) reason = absl::StrCat(vm_.state_reason(), "; then ", reason);
+    v1::Vm& vm = *record_.mutable_vm();
+    before = vm.state();
+    if (before == v1::Vm::STATE_UNSPECIFIED) {
+      vm.set_state(v1::Vm::STOPPED);
+      vm.set_state_reason("the daemon was started anew and found no worker");
+    }
+    caught_up_ = true;
   }
-  SetState(v1::Vm::FAILED, v1::VmEvent::FAILED, reason, 0);
+  if (before == v1::Vm::RUNNING || before == v1::Vm::PAUSED)
+    Happened(v1::VmEvent::FAILED, v1::Vm::FAILED,
+             "the worker was lost while no daemon ran, with the machine or by itself");
 }
+
+void ManagedVm::AwaitAdoption() {
+  std::optional<absl::Time> start;
+  {
+    absl::MutexLock lock(&mutex_);
+    mutex_.AwaitWithTimeout(absl::Condition(&caught_up_), absl::FromChrono(kStatusTimeout));
+    if (record_.vm().has_next_start_time()) start = ToAbsl(record_.vm().next_start_time());
+  }
+  if (start) StartLater(*start);
+}
+
+// ---- What happens ----
+
+v1::VmEvent ManagedVm::EventLocked(v1::VmEvent::Kind kind, const std::string& reason) const {
+  v1::VmEvent event;
+  event.set_vm(record_.vm().name());
+  event.set_kind(kind);
+  event.set_state(record_.vm().state());
+  event.set_reason(reason);
+  return event;
+}
+
+void ManagedVm::Happened(v1::VmEvent::Kind kind, v1::Vm::State state, const std::string& reason) {
+  v1::VmEvent event;
+  event.set_kind(kind);
+  event.set_state(state);
+  event.set_reason(reason);
+  Happened(std::move(event));
+}
+
+void ManagedVm::Happened(v1::VmEvent event) {
+  event.set_vm("vms/" + id_);
+  absl::MutexLock recording(&recording_);
+  StoreChange change;
+  std::optional<absl::Time> start;
+  {
+    absl::MutexLock lock(&mutex_);
+    ApplyLocked(event);
+    event.clear_sequence();  // the worker's own
+    change.events.push_back(event);
+    PlanLocked(event, &change.events);
+    if (change.events.back().kind() == v1::VmEvent::RESTART_PENDING)
+      start = ToAbsl(record_.vm().next_start_time());
+    ++revision_;
+    if (!forgotten_) change.put.push_back(record_);
+  }
+  for (const v1::VmEvent& told : change.events) {
+    Log(spdlog::level::info, "vm event",
+        {{"vm", id_},
+         {"kind", v1::VmEvent::Kind_Name(told.kind())},
+         {"state", StateWord(told.state())},
+         {"reason", told.reason()}});
+  }
+  around_.journal.Note(std::move(change));
+  {
+    absl::MutexLock lock(&mutex_);
+    ++recorded_;
+  }
+  if (start) StartLater(*start);
+}
+
+void ManagedVm::ApplyLocked(const v1::VmEvent& event) {
+  v1::Vm& vm = *record_.mutable_vm();
+  vm.set_state(event.state());
+  vm.set_state_reason(event.reason());
+  if (event.sequence() != 0) record_.set_events_taken(event.sequence());
+  if (event.kind() == v1::VmEvent::GUEST_EXIT) vm.set_exit_status(event.exit_status());
+  if (event.kind() != v1::VmEvent::STARTED) return;
+  vm.clear_exit_status();
+  vm.clear_failure_report();
+  *record_.mutable_run_began() = event.has_time() ? event.time() : Now();
+  record_.clear_stop_asked();
+  const bool again = vm.has_next_start_time() && !by_request_;
+  vm.set_restart_count(again ? vm.restart_count() + 1 : 0);
+  vm.clear_next_start_time();
+}
+
+void ManagedVm::PlanLocked(const v1::VmEvent& event, std::vector<v1::VmEvent>* events) {
+  const bool ended = event.kind() == v1::VmEvent::STOPPED || event.kind() == v1::VmEvent::FAILED;
+  if (!ended || !record_.has_run_began()) return;
+  v1::Vm& vm = *record_.mutable_vm();
+  const absl::Time now = event.has_time() ? ToAbsl(event.time()) : absl::Now();
+  const bool failed = event.state() == v1::Vm::FAILED || vm.exit_status() != 0;
+  std::optional<RestartPlan> plan;
+  if (!record_.stop_asked())
+    plan = PlanRestart(vm.spec().restart(),
+                       {failed, vm.restart_count(), now - ToAbsl(record_.run_began())});
+  record_.clear_run_began();
+  record_.clear_stop_asked();
+  if (!plan) return;
+  vm.set_restart_count(plan->restarts);
+  vm.set_state_reason(absl::StrCat(event.reason(), "; ", plan->reason));
+  if (plan->restart) *vm.mutable_next_start_time() = FromAbsl(absl::Now() + plan->wait);
+  events->push_back(EventLocked(
+      plan->restart ? v1::VmEvent::RESTART_PENDING : v1::VmEvent::RESTART_GIVEN_UP, plan->reason));
+}
+
+// ---- Restarts ----
+
+void ManagedVm::StartLater(absl::Time when) {
+  around_.later.At(when, [weak = weak_from_this()] {
+    if (auto vm = weak.lock()) vm->StartAgain();
+  });
+}
+
+void ManagedVm::StartAgain() {
+  if (retiring_) return;
+  if (moving_.exchange(true)) return StartLater(absl::Now() + kMoveUnderWay);
+  absl::Cleanup done = [this] { moving_ = false; };
+  {
+    absl::MutexLock lock(&mutex_);
+    const v1::Vm& vm = record_.vm();
+    if (!vm.has_next_start_time() || ToAbsl(vm.next_start_time()) > absl::Now()) return;
+  }
+  worker::v1::MoveRequest start;
+  start.set_kind(worker::v1::MoveRequest::START);
+  v1::StopVmResponse::Outcome unused;
+  grpc::Status status = MoveHeld(start, &unused);
+  if (status.ok() || retiring_) return;
+  {
+    // An attempt is a restart as well, of a run that did not last.
+    absl::MutexLock lock(&mutex_);
+    v1::Vm& vm = *record_.mutable_vm();
+    if (!vm.has_next_start_time()) return;  // it had begun, and is over already
+    vm.clear_next_start_time();
+    vm.set_restart_count(vm.restart_count() + 1);
+    *record_.mutable_run_began() = Now();
+  }
+  Happened(v1::VmEvent::FAILED, v1::Vm::FAILED,
+           absl::StrCat("could not be started again: ", status.error_message()));
+}
+
+void ManagedVm::StopAsked() {
+  absl::MutexLock recording(&recording_);
+  StoreChange change;
+  {
+    absl::MutexLock lock(&mutex_);
+    v1::Vm& vm = *record_.mutable_vm();
+    const bool pending = vm.has_next_start_time();
+    if (!pending && !record_.has_run_began()) return;
+    record_.set_stop_asked(record_.has_run_began());
+    if (vm.spec().restart().when() <= v1::RestartPolicy::NEVER) return;
+    if (pending) {
+      vm.clear_next_start_time();
+      change.events.push_back(EventLocked(v1::VmEvent::RESTART_GIVEN_UP, "stopped on request"));
+      vm.set_state_reason("stopped on request, before it was started again");
+      ++revision_;
+    }
+    change.put.push_back(record_);
+  }
+  around_.journal.Note(std::move(change));
+}
+
+// ---- Moves ----
 
 grpc::Status ManagedVm::Move(const worker::v1::MoveRequest& request,
                              v1::StopVmResponse::Outcome* outcome) {
@@ -261,10 +537,20 @@ grpc::Status ManagedVm::Move(const worker::v1::MoveRequest& request,
     return Error(grpc::ABORTED, "MOVE_UNDER_WAY",
                  "another move of this VM is under way; try again when it is done", {{"vm", id_}});
   }
-  struct Done {
-    std::atomic<bool>& flag;
-    ~Done() { flag = false; }
-  } done{moving_};
+  absl::Cleanup done = [this] { moving_ = false; };
+  {
+    absl::MutexLock lock(&mutex_);
+    by_request_ = true;
+  }
+  if (request.kind() == worker::v1::MoveRequest::STOP) StopAsked();
+  grpc::Status status = MoveHeld(request, outcome);
+  absl::MutexLock lock(&mutex_);
+  by_request_ = false;
+  return status;
+}
+
+grpc::Status ManagedVm::MoveHeld(const worker::v1::MoveRequest& request,
+                                 v1::StopVmResponse::Outcome* outcome) {
   if (auto status = CheckMove(request.kind(), state()); !status.ok()) return status;
   bool stopping = request.kind() == worker::v1::MoveRequest::STOP;
   if (stopping && Over(state())) {
@@ -277,58 +563,77 @@ grpc::Status ManagedVm::Move(const worker::v1::MoveRequest& request,
   uint64_t before;
   {
     absl::MutexLock lock(&mutex_);
-    before = revision_;
+    before = recorded_;
   }
   grpc::ClientContext context;
   worker::v1::MoveResponse response;
   grpc::Status moved = worker->stub().Move(&context, request, &response);
   if (!moved.ok()) return FromWorker(moved, id_);
   *outcome = response.outcome();
-  // The event of the move comes by the watch; whoever asked shall find it there and the state new.
-  // A guest may be over by then.
+  // The event of the move comes by the watch; whoever asked shall find it there, the state new, and
+  // both kept. A guest may be over by then.
   auto caught_up = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    bool there = vm_.state() == response.status().state() || Over(vm_.state());
-    return !worker_ || (revision_ > before && there);
+    const v1::Vm::State state = record_.vm().state();
+    bool there = state == response.status().state() || Over(state);
+    return !worker_ || (recorded_ > before && there);
   };
   absl::MutexLock lock(&mutex_);
-  mutex_.AwaitWithTimeout(absl::Condition(&caught_up), absl::Seconds(2));
+  mutex_.AwaitWithTimeout(absl::Condition(&caught_up), absl::FromChrono(kStatusTimeout));
   return grpc::Status::OK;
+}
+
+grpc::Status ManagedVm::NoWorkerLocked() const {
+  const std::string state = StateWord(record_.vm().state());
+  if (stranger_) {
+    return Error(grpc::FAILED_PRECONDITION, "WORKER_OF_ANOTHER_BUILD",
+                 absl::StrCat("VM ", id_, ": ", stranger_reason_), {{"vm", id_}});
+  }
+  return Error(grpc::FAILED_PRECONDITION, "VM_WRONG_STATE",
+               absl::StrCat("VM ", id_, " is ", state, " and has no worker; start it first"),
+               {{"vm", id_}, {"current", state}, {"allowed", "CREATED,RUNNING,PAUSED"}});
 }
 
 grpc::Status ManagedVm::Worker(std::shared_ptr<WorkerProcess>* worker) {
   absl::MutexLock lock(&mutex_);
   *worker = worker_;
-  if (worker_) return grpc::Status::OK;
-  return Error(
-      grpc::FAILED_PRECONDITION, "VM_WRONG_STATE",
-      absl::StrCat("VM ", id_, " is ", StateWord(vm_.state()),
-                   " and has no worker; start it first"),
-      {{"vm", id_}, {"current", StateWord(vm_.state())}, {"allowed", "CREATED,RUNNING,PAUSED"}});
+  return worker_ ? grpc::Status::OK : NoWorkerLocked();
 }
 
 void ManagedVm::Retire(bool leave) {
   retiring_ = true;
   std::shared_ptr<WorkerProcess> worker;
+  bool active;
   {
     absl::MutexLock lock(&mutex_);
-    worker = worker_;
+    worker = worker_ ? worker_ : stranger_;
+    active = record_.vm().state() == v1::Vm::RUNNING || record_.vm().state() == v1::Vm::PAUSED;
+    record_.set_stop_asked(!leave);
   }
   if (worker && leave) {
     worker->Leave();
     absl::MutexLock lock(&mutex_);
     // A worker whose guest is quiet would keep the watcher waiting, and the daemon from its end.
-    watch_->TryCancel();
-    worker_ = nullptr;
+    if (watch_) watch_->TryCancel();
+    worker_ = stranger_ = nullptr;
   } else if (worker) {
     worker->Kill(SIGTERM);
+    if (!worker->AwaitEnd(kEndTimeout)) worker->Kill(SIGKILL);
     worker->Reap();
+    bool known;
+    {
+      absl::MutexLock recording(&recording_);
+      known = !forgotten_;
+    }
+    if (active && known)
+      Happened(v1::VmEvent::STOPPED, v1::Vm::STOPPED, "stopped with the daemon (--on-exit stop)");
   }
   if (tally_) tally_->Close();
 }
 
 v1::Vm ManagedVm::Known() const {
   absl::MutexLock lock(&mutex_);
-  v1::Vm vm = vm_;
+  v1::Vm vm = record_.vm();
+  vm.clear_failure_report();  // it is long, and lists are too
   vm.set_etag(absl::StrCat(vm.uid(), "-", revision_));
   return vm;
 }
@@ -373,7 +678,7 @@ std::vector<v1::Vm> ManagedVm::Snapshots(const std::vector<ManagedVm*>& vms) {
 bool ManagedVm::AwaitState(uint32_t states, absl::Duration timeout) {
   absl::MutexLock lock(&mutex_);
   auto reached = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return ((states >> vm_.state()) & 1) != 0;
+    return ((states >> record_.vm().state()) & 1) != 0;
   };
   return mutex_.AwaitWithTimeout(absl::Condition(&reached), timeout);
 }

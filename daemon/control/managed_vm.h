@@ -5,6 +5,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -16,30 +17,45 @@
 #include "core/hypercall/stats_reader.h"
 #include "daemon/control/activity.h"
 #include "daemon/control/console_log.h"
-#include "daemon/control/event_hub.h"
+#include "daemon/control/delay_queue.h"
 #include "daemon/control/host_probe.h"
+#include "daemon/control/journal.h"
 #include "daemon/control/site_tracker.h"
 #include "daemon/control/worker_process.h"
 #include "daemon/metrics/call_tally.h"
 #include "grpcpp/support/status.h"
+#include "trapline/record/v1/record.pb.h"
 #include "trapline/v1/vms.pb.h"
 
 namespace trapline::daemon {
 
-// Thread-safe. Moves are one at a time: a second one is answered ABORTED.
-class ManagedVm {
+// What VMs share.
+struct VmSurroundings {
+  const HostProbe& host;
+  Journal& journal;
+  DelayQueue& later;
+  Activity& activity;
+  CallTally* tally;  // may be null
+};
+
+// Thread-safe. Moves are one at a time: a second one is answered ABORTED. Made by make_shared.
+class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
  public:
-  // definition: name, uid, labels, create_time, spec. tally: may be null.
-  ManagedVm(v1::Vm definition, WorkerOptions options, const HostProbe& host, EventHub& hub,
-            Activity& activity, CallTally* tally);
+  // record: at least a vm with name, uid, labels, create_time and spec.
+  ManagedVm(record::v1::VmRecord record, WorkerOptions options, const VmSurroundings& around);
   ~ManagedVm();
 
   // Starts a worker and has it check and load the images.
   grpc::Status Make();
-  // Tells watchers that the VM is there.
-  void Announce();
-  // Takes over a worker that an earlier daemon left, if there is one.
+  // Puts a VM that was made into the store, and tells of it; kept runs between.
+  grpc::Status Keep(std::function<void()> kept);
+  // Takes over a worker that an earlier daemon left, if there is one. What it did meanwhile is
+  // told.
   void Adopt();
+  // Waits until that is so, which a worker that does not answer leaves for later.
+  void AwaitAdoption();
+  // Takes it out of the store; nothing puts it back from then on.
+  grpc::Status Forget();
 
   grpc::Status Move(const worker::v1::MoveRequest& request, v1::StopVmResponse::Outcome* outcome);
   // The worker's stub, or FAILED_PRECONDITION where it has none.
@@ -56,6 +72,8 @@ class ManagedVm {
   // Registers and code of the vCPU whose fault ended the VM; empty where none did. Kept when the
   // worker is gone, until the VM is started again.
   std::string failure_report() const;
+  // The request that made it, by its id; empty where it had none.
+  std::pair<std::string, std::string> Request() const;
   v1::Vm::State state() const;
   std::pair<v1::Engine, v1::Vm::State> EngineAndState() const;
   std::string id() const { return id_; }
@@ -71,6 +89,9 @@ class ManagedVm {
   void SymbolizeThen(std::function<void()> done);
   // What changed of the sites, for all who watch them.
   SiteTracker& tracker() { return tracker_; }
+  // What the worker was told of a policy shall hold for the workers that follow as well. gpa: of a
+  // site; no policy: the VM's again.
+  grpc::Status KeepPolicy(std::optional<uint64_t> gpa, const std::optional<v1::Policy>& policy);
   // Has the worker zero the counters of one site or all.
   grpc::Status ResetCounters(const worker::v1::SiteRequest& request);
   // Waits up to timeout for a state for which the bit (1 << state) of states is set.
@@ -82,33 +103,61 @@ class ManagedVm {
 
  private:
   grpc::Status EnsureWorker() ABSL_LOCKS_EXCLUDED(mutex_);
-  void BeginWatchLocked(const std::shared_ptr<WorkerProcess>& worker)
+  worker::v1::CreateRequest Wanted() const ABSL_LOCKS_EXCLUDED(mutex_);
+  grpc::Status NoWorkerLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status BeginWatchLocked(const std::shared_ptr<WorkerProcess>& worker)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Watch(const std::shared_ptr<WorkerProcess>& worker, grpc::ClientContext& context);
+  void Watch(const std::shared_ptr<WorkerProcess>& worker, grpc::ClientContext& context,
+             const worker::v1::WatchRequest& from);
+  void CaughtUp(const worker::v1::Status& status);
+  void WorkerGone(const std::shared_ptr<WorkerProcess>& worker);
   void TakeFailureReport(WorkerProcess& worker) ABSL_LOCKS_EXCLUDED(mutex_);
-  void SetState(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason,
-                int exit_status);
-  void Publish(v1::Vm::State state, v1::VmEvent::Kind kind, const std::string& reason,
-               int exit_status);
   void JoinWatcher();
+  void TakeOver(std::shared_ptr<WorkerProcess> worker, std::optional<worker::v1::Status> status);
+  void LeaveStranger(std::shared_ptr<WorkerProcess> worker, const worker::v1::Status& status);
+  void FoundNoWorker();
+
+  // Something happened: it is taken in, kept, and told.
+  void Happened(v1::VmEvent event) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Happened(v1::VmEvent::Kind kind, v1::Vm::State state, const std::string& reason);
+  void ApplyLocked(const v1::VmEvent& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What the restart policy makes of it; adds that to the events.
+  void PlanLocked(const v1::VmEvent& event, std::vector<v1::VmEvent>* events)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  v1::VmEvent EventLocked(v1::VmEvent::Kind kind, const std::string& reason) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Has the VM started when its record says so, if that still holds then.
+  void StartLater(absl::Time when);
+  void StartAgain();
+  // Whoever asked for a stop wants no restart.
+  void StopAsked();
+  grpc::Status MoveHeld(const worker::v1::MoveRequest& request,
+                        v1::StopVmResponse::Outcome* outcome);
   grpc::Status SetTracing(bool on);
   std::shared_ptr<const hypercall::StatsReader> StatsOrNull();
   grpc::Status TraceAgain();
 
   const std::string id_;
   const WorkerOptions options_;
-  const HostProbe& host_;
-  EventHub& hub_;
-  Activity& activity_;
+  const VmSurroundings around_;
   const std::shared_ptr<VmTally> tally_;  // null: nobody asks
   ConsoleLog console_;
   std::atomic<bool> moving_{false};
   std::atomic<bool> retiring_{false};
 
+  // Held while the record is changed and written, so that the store has the last one; taken before
+  // mutex_.
+  absl::Mutex recording_;
+  bool forgotten_ ABSL_GUARDED_BY(recording_) = true;  // not in the store
   mutable absl::Mutex mutex_;
-  v1::Vm vm_ ABSL_GUARDED_BY(mutex_);
-  std::string failure_report_ ABSL_GUARDED_BY(mutex_);  // not in vm_: it is long, and lists are too
+  record::v1::VmRecord record_ ABSL_GUARDED_BY(mutex_);
+  uint64_t recorded_ ABSL_GUARDED_BY(mutex_) = 0;    // how many events have been kept and told
+  bool by_request_ ABSL_GUARDED_BY(mutex_) = false;  // a start that is under way
   std::shared_ptr<WorkerProcess> worker_ ABSL_GUARDED_BY(mutex_);
+  // One that this build cannot speak to, and why.
+  std::shared_ptr<WorkerProcess> stranger_ ABSL_GUARDED_BY(mutex_);
+  std::string stranger_reason_ ABSL_GUARDED_BY(mutex_);
+  bool caught_up_ ABSL_GUARDED_BY(mutex_) = false;  // with what a worker did before it was watched
   std::shared_ptr<grpc::ClientContext> watch_ ABSL_GUARDED_BY(mutex_);  // the watcher's call
   uint64_t revision_ ABSL_GUARDED_BY(mutex_) = 1;
   std::thread watcher_;

@@ -11,6 +11,7 @@
 #include "daemon/common/convert.h"
 #include "daemon/common/errors.h"
 #include "daemon/common/logging.h"
+#include "daemon/control/restart_plan.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 
@@ -49,79 +50,146 @@ std::string Canonical(const google::protobuf::Message& message) {
   return bytes;
 }
 
-}  // namespace
-
-std::shared_ptr<ManagedVm> Registry::NewVm(const v1::Vm& definition) {
-  WorkerOptions options = options_.worker;
-  options.directory = absl::StrCat(options_.run_directory, "/", definition.name());
-  std::error_code error;
-  std::filesystem::create_directories(options.directory, error);
-  std::filesystem::permissions(options.directory, std::filesystem::perms::owner_all, error);
-  return std::make_shared<ManagedVm>(definition, options, host_probe_, hub_, activity_,
-                                     options_.tally.get());
-}
-
-absl::Status Registry::Load() {
-  auto stored = store_->All();
-  if (!stored.ok()) return stored.status();
-  for (const v1::Vm& definition : *stored) {
-    auto vm = NewVm(definition);
-    vm->Adopt();
-    absl::MutexLock lock(&mutex_);
-    vms_[vm->id()] = vm;
-  }
-  return absl::OkStatus();
-}
-
-grpc::Status Registry::Create(const std::string& id, const v1::Vm& wanted, bool validate_only,
-                              std::shared_ptr<ManagedVm>* made) {
-  if (!IsVmId(id)) {
+grpc::Status CheckRequest(const v1::CreateVmRequest& request) {
+  if (!IsVmId(request.vm_id())) {
     return InvalidField("vm_id",
                         "must be 1 to 63 lower-case letters, digits and dashes, beginning with a "
                         "letter and not ending with a dash");
   }
-  const v1::VmSpec& spec = wanted.spec();
+  const v1::VmSpec& spec = request.vm().spec();
   if (spec.kernel_path().empty() || spec.kernel_path()[0] != '/')
     return InvalidField("vm.spec.kernel_path", "must be an absolute path on the daemon's machine");
   if (!spec.initrd_path().empty() && spec.initrd_path()[0] != '/')
     return InvalidField("vm.spec.initrd_path", "must be an absolute path on the daemon's machine");
   if (!spec.symbols_path().empty() && spec.symbols_path()[0] != '/')
     return InvalidField("vm.spec.symbols_path", "must be an absolute path on the daemon's machine");
-  {
-    absl::MutexLock lock(&mutex_);
-    if (vms_.count(id) != 0)
-      return Error(grpc::ALREADY_EXISTS, "VM_EXISTS",
-                   absl::StrCat("there is a VM ", id, " already"), {{"vm", id}});
-    if (vms_.size() >= options_.max_vms) {
-      return Error(grpc::RESOURCE_EXHAUSTED, "TOO_MANY_VMS",
-                   absl::StrCat("this daemon keeps at most ", options_.max_vms, " VMs"),
-                   {{"limit", absl::StrCat(options_.max_vms)}});
-    }
-    vms_[id] = nullptr;
+  if (auto fault = CheckRestart(spec.restart()))
+    return InvalidField("vm.spec.restart." + fault->field, fault->description);
+  return grpc::Status::OK;
+}
+
+// The VM as it was asked for, with what was left to the daemon.
+record::v1::VmRecord RecordOf(const v1::CreateVmRequest& request) {
+  record::v1::VmRecord record;
+  if (!request.request_id().empty()) {
+    record.set_request_id(request.request_id());
+    record.set_request(Canonical(request));
   }
-  v1::Vm definition;
-  definition.set_name(kPrefix + id);
-  definition.set_uid(NewUid());
-  *definition.mutable_create_time() = Now();
-  *definition.mutable_labels() = wanted.labels();
-  *definition.mutable_spec() = spec;
-  if (spec.vcpus() == 0) definition.mutable_spec()->set_vcpus(1);
-  if (spec.memory_bytes() == 0) definition.mutable_spec()->set_memory_bytes(uint64_t{256} << 20);
-  auto vm = NewVm(definition);
+  v1::Vm& vm = *record.mutable_vm();
+  vm.set_name(kPrefix + request.vm_id());
+  vm.set_uid(NewUid());
+  *vm.mutable_create_time() = Now();
+  *vm.mutable_labels() = request.vm().labels();
+  v1::VmSpec& spec = *vm.mutable_spec();
+  spec = request.vm().spec();
+  if (spec.vcpus() == 0) spec.set_vcpus(1);
+  if (spec.memory_bytes() == 0) spec.set_memory_bytes(uint64_t{256} << 20);
+  return record;
+}
+
+// A file beside a VM's others: it was being deleted.
+std::string CondemnedPath(const std::filesystem::path& stats) {
+  return stats.parent_path() / "condemned";
+}
+
+}  // namespace
+
+std::shared_ptr<ManagedVm> Registry::NewVm(record::v1::VmRecord record) {
+  WorkerOptions options = options_.worker;
+  options.directory = absl::StrCat(options_.run_directory, "/", record.vm().name());
+  std::error_code error;
+  std::filesystem::create_directories(options.directory, error);
+  std::filesystem::permissions(options.directory, std::filesystem::perms::owner_all, error);
+  return std::make_shared<ManagedVm>(
+      std::move(record), options,
+      VmSurroundings{host_probe_, journal_, later_, activity_, options_.tally.get()});
+}
+
+absl::Status Registry::Load() {
+  auto stored = journal_.Load();
+  if (!stored.ok()) return stored.status();
+  for (record::v1::VmRecord& record : *stored) {
+    auto vm = NewVm(std::move(record));
+    std::error_code error;
+    std::filesystem::remove(CondemnedPath(vm->stats_path()), error);
+    vm->Adopt();
+    absl::MutexLock lock(&mutex_);
+    vms_[vm->id()] = vm;
+  }
+  for (auto& vm : All()) vm->AwaitAdoption();
+  EndOrphans();
+  return absl::OkStatus();
+}
+
+// A daemon that was killed may have made a worker whose VM it had not told anybody of, or deleted a
+// VM whose worker it had not ended. Any other belongs to somebody else's state directory.
+void Registry::EndOrphans() {
+  std::error_code error;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(absl::StrCat(options_.run_directory, "/vms"), error)) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (vms_.count(entry.path().filename()) != 0) continue;
+    }
+    std::optional<worker::v1::Status> status;
+    auto worker = WorkerProcess::Adopt(entry.path(), &status);
+    const bool condemned = std::filesystem::exists(CondemnedPath(StatsPath(entry.path())), error);
+    const bool blank = status && (status->state() == v1::Vm::STATE_UNSPECIFIED ||
+                                  status->state() == v1::Vm::CREATED);
+    if (worker.ok() && !condemned && !blank) {
+      Log(spdlog::level::warn,
+          "a worker of an unknown VM was left alone; is this the right --state-dir?",
+          {{"directory", entry.path()}, {"pid", absl::StrCat((*worker)->pid())}});
+      (*worker)->Leave();
+      continue;
+    }
+    worker = absl::CancelledError();  // which ends it
+    std::filesystem::remove_all(entry.path(), error);
+  }
+}
+
+grpc::Status Registry::Reserve(const v1::CreateVmRequest& request,
+                               std::shared_ptr<ManagedVm>* made) {
+  const std::string& id = request.vm_id();
+  absl::MutexLock lock(&mutex_);
+  if (auto there = vms_.find(id); there != vms_.end()) {
+    if (there->second && !request.request_id().empty()) {
+      auto [request_id, asked] = there->second->Request();
+      if (request_id == request.request_id() && asked == Canonical(request)) {
+        *made = there->second;
+        return grpc::Status::OK;
+      }
+    }
+    return Error(grpc::ALREADY_EXISTS, "VM_EXISTS", absl::StrCat("there is a VM ", id, " already"),
+                 {{"vm", id}});
+  }
+  if (vms_.size() >= options_.max_vms) {
+    return Error(grpc::RESOURCE_EXHAUSTED, "TOO_MANY_VMS",
+                 absl::StrCat("this daemon keeps at most ", options_.max_vms, " VMs"),
+                 {{"limit", absl::StrCat(options_.max_vms)}});
+  }
+  vms_[id] = nullptr;
+  return grpc::Status::OK;
+}
+
+grpc::Status Registry::Create(const v1::CreateVmRequest& request,
+                              std::shared_ptr<ManagedVm>* made) {
+  if (auto status = CheckRequest(request); !status.ok()) return status;
+  const std::string& id = request.vm_id();
+  if (auto status = Reserve(request, made); !status.ok() || *made) return status;
+  auto vm = NewVm(RecordOf(request));
+  auto keep = [&] {
+    absl::MutexLock lock(&mutex_);
+    vms_[id] = vm;
+  };
   grpc::Status status = vm->Make();
-  if (status.ok() && !validate_only) status = FromCore(store_->Put(definition));
-  *made = vm;
-  bool kept = status.ok() && !validate_only;
-  {
-    absl::MutexLock lock(&mutex_);
-    if (kept) {
-      vms_[id] = vm;
-    } else {
-      vms_.erase(id);
-    }
-  }
   // Who hears of it finds it.
-  if (kept) vm->Announce();
+  if (status.ok() && !request.validate_only()) status = vm->Keep(keep);
+  if (!status.ok() || request.validate_only()) {
+    absl::MutexLock lock(&mutex_);
+    vms_.erase(id);
+  }
+  if (status.ok()) *made = vm;
   return status;
 }
 
@@ -152,7 +220,14 @@ grpc::Status Registry::Delete(const std::string& name, bool force, const std::st
                  absl::StrCat("VM ", vm->id(), " is ", current, "; stop it first, or use force"),
                  {{"current", current}, {"allowed", "CREATED,STOPPED,FAILED"}, {"move", "delete"}});
   }
-  if (auto status = store_->Delete(snapshot.name()); !status.ok()) return FromCore(status);
+  // For a daemon that finds the worker but no VM, where this one does not get that far.
+  const std::string condemned = CondemnedPath(vm->stats_path());
+  std::ofstream(condemned).flush();
+  if (auto status = vm->Forget(); !status.ok()) {
+    std::error_code error;
+    std::filesystem::remove(condemned, error);
+    return status;
+  }
   vm->Retire(false);
   {
     absl::MutexLock lock(&mutex_);
@@ -160,12 +235,13 @@ grpc::Status Registry::Delete(const std::string& name, bool force, const std::st
   }
   std::error_code error;
   std::filesystem::remove_all(std::filesystem::path(vm->stats_path()).parent_path(), error);
-  v1::VmEvent event;
+  StoreChange change;
+  v1::VmEvent& event = change.events.emplace_back();
   event.set_vm(snapshot.name());
   event.set_kind(v1::VmEvent::DELETED);
   event.set_state(snapshot.state());
   event.set_reason("deleted");
-  hub_.Publish(std::move(event));
+  journal_.Note(std::move(change));
   return grpc::Status::OK;
 }
 
@@ -179,6 +255,7 @@ std::vector<std::shared_ptr<ManagedVm>> Registry::All() {
 }
 
 void Registry::RetireAll(bool leave) {
+  later_.End();
   for (auto& vm : All()) vm->Retire(leave);
 }
 

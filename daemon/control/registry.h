@@ -12,8 +12,10 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "daemon/control/activity.h"
+#include "daemon/control/delay_queue.h"
 #include "daemon/control/event_hub.h"
 #include "daemon/control/host_probe.h"
+#include "daemon/control/journal.h"
 #include "daemon/control/managed_vm.h"
 #include "daemon/control/store.h"
 #include "google/protobuf/message.h"
@@ -31,14 +33,14 @@ struct RegistryOptions {
 class Registry {
  public:
   Registry(RegistryOptions options, std::unique_ptr<Store> store)
-      : options_(std::move(options)), store_(std::move(store)) {}
+      : options_(std::move(options)), journal_(std::move(store), hub_, later_) {}
+  ~Registry() { later_.End(); }
 
-  // Takes up what the store knows.
+  // Takes up what the store knows, and the workers that still run.
   absl::Status Load();
-  // ALREADY_EXISTS, RESOURCE_EXHAUSTED, or what the worker found wrong. validate_only: the VM is
-  // gone again afterwards.
-  grpc::Status Create(const std::string& id, const v1::Vm& wanted, bool validate_only,
-                      std::shared_ptr<ManagedVm>* made);
+  // ALREADY_EXISTS, RESOURCE_EXHAUSTED, or what the worker found wrong. A repetition of the request
+  // that made the VM finds it. validate_only: the VM is gone again afterwards.
+  grpc::Status Create(const v1::CreateVmRequest& request, std::shared_ptr<ManagedVm>* made);
   // NOT_FOUND. name is vms/{vm}; INVALID_ARGUMENT naming `field` where it is not of that form.
   grpc::Status Find(const std::string& name, const std::string& field,
                     std::shared_ptr<ManagedVm>* vm);
@@ -69,12 +71,17 @@ class Registry {
   };
   static constexpr size_t kAnswers = 1024;
 
-  std::shared_ptr<ManagedVm> NewVm(const v1::Vm& definition);
+  std::shared_ptr<ManagedVm> NewVm(record::v1::VmRecord record);
+  // Claims the name. *made: the VM that an earlier try of the same request made.
+  grpc::Status Reserve(const v1::CreateVmRequest& request, std::shared_ptr<ManagedVm>* made);
+  // Workers of VMs that the store does not know.
+  void EndOrphans();
 
   const RegistryOptions options_;
-  const std::unique_ptr<Store> store_;
   const HostProbe host_probe_;
   EventHub hub_;
+  DelayQueue later_;
+  Journal journal_;
   Activity activity_;
   std::atomic<bool> shutting_down_{false};
   absl::Mutex mutex_;

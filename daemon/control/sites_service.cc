@@ -212,6 +212,9 @@ grpc::Status SitesService::SetPolicy(grpc::ServerContext* context,
   if (status.error_code() == grpc::NOT_FOUND && target.gpa)
     return NoSite(target.vm_name, *target.gpa);
   if (!status.ok()) return FromWorker(status, target.vm->id());
+  std::optional<v1::Policy> policy;
+  if (request->has_policy()) policy = request->policy();
+  if (auto kept = target.vm->KeepPolicy(target.gpa, policy); !kept.ok()) return kept;
   v1::GetPolicyRequest get;
   get.set_name(request->name());
   return GetPolicy(context, &get, response);

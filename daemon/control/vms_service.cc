@@ -72,8 +72,7 @@ grpc::Status VmsService::CreateVm(grpc::ServerContext*, const v1::CreateVmReques
                                   v1::Vm* response) {
   return registry_.Once("CreateVm", request->request_id(), *request, response, [&] {
     std::shared_ptr<ManagedVm> vm;
-    grpc::Status status =
-        registry_.Create(request->vm_id(), request->vm(), request->validate_only(), &vm);
+    grpc::Status status = registry_.Create(*request, &vm);
     if (status.ok()) *response = vm->Snapshot();
     return status;
   });

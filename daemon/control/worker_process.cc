@@ -7,14 +7,18 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "core/base/unique_fd.h"
 #include "daemon/common/zygote_protocol.h"
 #include "grpcpp/create_channel.h"
@@ -23,7 +27,7 @@ namespace trapline::daemon {
 namespace {
 
 constexpr auto kStartTimeout = std::chrono::seconds(10);
-constexpr int kAnswerMilliseconds = 2000;
+constexpr int kAnswerMilliseconds = 2000, kMaxPollMilliseconds = 60'000;
 
 std::string HowItEnded(int status) {
   if (WIFSIGNALED(status))
@@ -79,6 +83,22 @@ Newborn Fork(Zygote& zygote, const std::string& socket) {
   return newborn;
 }
 
+// The process that listens on that socket; zero: nobody does.
+pid_t PeerOf(const std::string& socket) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (socket.size() >= sizeof address.sun_path) return 0;
+  memcpy(address.sun_path, socket.c_str(), socket.size() + 1);
+  base::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (!fd.valid() ||
+      connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+    return 0;
+  return peer.pid;
+}
+
 Newborn SpawnOne(const WorkerOptions& options, const std::string& socket) {
   Newborn newborn;
   int pair[2];
@@ -101,7 +121,7 @@ std::string WorkerSocket(const std::string& directory) { return directory + "/vm
 std::string StatsPath(const std::string& directory) { return directory + "/stats"; }
 
 WorkerProcess::WorkerProcess(pid_t pid, bool child, const std::string& socket)
-    : pid_(pid), child_(child) {
+    : pid_(pid), child_(child), pidfd_(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(32 << 20);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5);
@@ -131,19 +151,17 @@ absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Start(const Worker
   return absl::UnavailableError(absl::StrCat("the worker ", how, " before it served"));
 }
 
-absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Adopt(const std::string& directory) {
+absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Adopt(
+    const std::string& directory, std::optional<worker::v1::Status>* status) {
   std::string socket = WorkerSocket(directory);
-  if (access(socket.c_str(), F_OK) != 0) return absl::NotFoundError("no worker serves there");
-  auto worker = std::unique_ptr<WorkerProcess>(new WorkerProcess(0, false, socket));
+  pid_t pid = PeerOf(socket);
+  if (pid == 0) return absl::NotFoundError("no worker serves there");
+  auto worker = std::unique_ptr<WorkerProcess>(new WorkerProcess(pid, false, socket));
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() +
                        std::chrono::milliseconds(kAnswerMilliseconds));
-  worker::v1::Status status;
-  if (!worker->stub_->GetStatus(&context, {}, &status).ok()) {
-    worker->reaped_ = true;
-    return absl::NotFoundError("no worker answers there");
-  }
-  worker->pid_ = status.pid();
+  worker::v1::Status answer;
+  if (worker->stub_->GetStatus(&context, {}, &answer).ok()) *status = std::move(answer);
   return worker;
 }
 
@@ -154,13 +172,34 @@ WorkerProcess::~WorkerProcess() {
 }
 
 void WorkerProcess::Kill(int signal) {
-  if (!reaped_ && pid_ > 1) kill(pid_, signal);
+  if (reaped_ || pid_ <= 1) return;
+  if (child_) {
+    kill(pid_, signal);
+  } else if (pidfd_.valid()) {
+    syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0);
+  }
+}
+
+bool WorkerProcess::AwaitEnd(absl::Duration timeout) {
+  if (reaped_ || !pidfd_.valid()) return true;
+  const absl::Time deadline = absl::Now() + timeout;
+  pollfd ended{pidfd_.get(), POLLIN, 0};
+  for (;;) {
+    const int64_t left = absl::ToInt64Milliseconds(deadline - absl::Now());
+    const int wait = static_cast<int>(std::clamp<int64_t>(left, 0, kMaxPollMilliseconds));
+    const int polled = poll(&ended, 1, wait);
+    if (polled > 0) return true;
+    if (polled == 0 && left <= kMaxPollMilliseconds) return false;
+  }
 }
 
 std::string WorkerProcess::Reap() {
   if (reaped_) return "ended";
   reaped_ = true;
-  if (!child_) return "ended";
+  if (!child_) {
+    AwaitEnd(absl::InfiniteDuration());
+    return "ended; how is not known, as an earlier daemon started it";
+  }
   int status = 0;
   while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }

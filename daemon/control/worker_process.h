@@ -5,11 +5,13 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "core/base/unique_fd.h"
 #include "daemon/control/zygote.h"
 #include "trapline/worker/v1/worker.grpc.pb.h"
 
@@ -28,14 +30,18 @@ class WorkerProcess {
   // until it serves. UNAVAILABLE with what went wrong.
   static absl::StatusOr<std::unique_ptr<WorkerProcess>> Start(const WorkerOptions& options);
   // A worker that still serves in that directory, left by an earlier daemon. NOT_FOUND: there is
-  // none.
-  static absl::StatusOr<std::unique_ptr<WorkerProcess>> Adopt(const std::string& directory);
+  // none. *status becomes what it says of itself; nothing where it does not answer now, in which
+  // case it may be stopped or very busy, and may yet.
+  static absl::StatusOr<std::unique_ptr<WorkerProcess>> Adopt(
+      const std::string& directory, std::optional<worker::v1::Status>* status);
   ~WorkerProcess();
 
   worker::v1::Worker::Stub& stub() { return *stub_; }
   pid_t pid() const { return pid_; }
   // Sends the signal; nothing once it was reaped.
   void Kill(int signal);
+  // Waits for its end, no longer than that.
+  bool AwaitEnd(absl::Duration timeout);
   // Waits for its end, and says how it came: "killed by signal 9 (Killed)", "exited with 1".
   std::string Reap();
   // The worker outlives this object.
@@ -47,6 +53,7 @@ class WorkerProcess {
   pid_t pid_;
   const bool child_;
   bool reaped_ = false, left_ = false;
+  base::UniqueFd pidfd_;  // an adopted one's number may be another process's by now
   std::unique_ptr<worker::v1::Worker::Stub> stub_;
 };
 

@@ -4,17 +4,19 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/random/random.h"
 #include "absl/time/time.h"
 #include "daemon/common/convert.h"
 #include "daemon/common/errors.h"
+#include "daemon/common/worker_protocol.h"
 
 namespace trapline::daemon {
 namespace {
 
-// How long a watch whose client is gone may hold its thread when nothing happens. It takes nothing
-// from the next one: before it takes what happened, it looks.
+// How long a watch whose client is gone may hold its thread when nothing happens.
 constexpr absl::Duration kWatchPoll = absl::Seconds(10);
 
 v1::Vm::State ToProto(vm::State state) {
@@ -85,6 +87,8 @@ void Fill(const vm::Instruction& instruction, Message* out) {
 
 }  // namespace
 
+WorkerService::WorkerService() : life_(absl::Uniform<uint64_t>(absl::BitGen(), 1, ~uint64_t{0})) {}
+
 void WorkerService::Close() {
   absl::MutexLock lock(&mutex_);
   closed_ = true;
@@ -107,52 +111,62 @@ void WorkerService::FillStatus(vm::Vm& vm, worker::v1::Status* status) {
   status->set_pid(getpid());
   status->set_symbols(vm.symbols_state());
   status->set_failure_report(vm.failure_report());
+  status->set_protocol(kWorkerProtocol);
+  status->set_life(life_);
 }
 
 // ---- What happens ----
 
-void WorkerService::Push(worker::v1::Happening happening) {
+void WorkerService::Keep(v1::VmEvent event) {
   absl::MutexLock lock(&mutex_);
-  backlog_.push_back(std::move(happening));
+  event.set_sequence(++last_event_);
+  events_.push_back(std::move(event));
+  if (events_.size() > kMaxEvents) events_.pop_front();
 }
 
-void WorkerService::PushConsole(std::string_view bytes) {
+void WorkerService::KeepConsole(std::string_view bytes) {
   absl::MutexLock lock(&mutex_);
-  console_bytes_ += bytes.size();
-  // Bytes come one at a time: they travel in the last message that still waits.
-  if (!backlog_.empty() && backlog_.back().has_console() &&
-      backlog_.back().console().size() < 4096) {
-    backlog_.back().mutable_console()->append(bytes);
-  } else {
-    backlog_.emplace_back().set_console(std::string(bytes));
-  }
-  for (auto it = backlog_.begin(); console_bytes_ > kMaxBacklog && it != backlog_.end();) {
-    if (!it->has_console()) {
-      ++it;
-      continue;
-    }
-    console_bytes_ -= it->console().size();
-    it = backlog_.erase(it);
-  }
+  console_.append(bytes);
+  console_end_ += bytes.size();
+  // Trimmed by halves, so that a byte is moved once on the average.
+  if (console_.size() > 2 * kConsoleKept) console_.erase(0, console_.size() - kConsoleKept);
 }
 
-grpc::Status WorkerService::Watch(grpc::ServerContext* context, const google::protobuf::Empty*,
+// The console comes first: who hears that the VM is over has all that it said.
+std::vector<worker::v1::Happening> WorkerService::News(Place* place) {
+  std::vector<worker::v1::Happening> news;
+  const uint64_t start = console_end_ - console_.size();
+  const uint64_t from = std::max(std::min(place->console, console_end_), start);
+  if (from < console_end_) news.emplace_back().set_console(console_.substr(from - start));
+  place->console = console_end_;
+  for (const v1::VmEvent& event : events_) {
+    if (event.sequence() > place->event) *news.emplace_back().mutable_event() = event;
+  }
+  place->event = last_event_;
+  return news;
+}
+
+grpc::Status WorkerService::Watch(grpc::ServerContext* context,
+                                  const worker::v1::WatchRequest* request,
                                   grpc::ServerWriter<worker::v1::Happening>* writer) {
-  writer->SendInitialMetadata();
+  Place place{request->after_event(), request->console_from()};
+  bool caught_up = false;
   for (;;) {
-    std::deque<worker::v1::Happening> batch;
+    std::vector<worker::v1::Happening> news;
     {
       absl::MutexLock lock(&mutex_);
-      auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-        return closed_ || !backlog_.empty();
+      auto ready = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+        return closed_ || last_event_ > place.event || console_end_ > place.console;
       };
-      mutex_.AwaitWithTimeout(absl::Condition(&ready), kWatchPoll);
-      if (closed_ && backlog_.empty()) return grpc::Status::OK;
-      if (context->IsCancelled()) return grpc::Status::CANCELLED;
-      batch.swap(backlog_);
-      console_bytes_ = 0;
+      if (caught_up) mutex_.AwaitWithTimeout(absl::Condition(&ready), kWatchPoll);
+      news = News(&place);
+      if (closed_ && news.empty()) return grpc::Status::OK;
     }
-    for (const auto& happening : batch) {
+    if (context->IsCancelled()) return grpc::Status::CANCELLED;
+    if (!std::exchange(caught_up, true)) {
+      GetStatus(nullptr, nullptr, news.emplace_back().mutable_caught_up());
+    }
+    for (const auto& happening : news) {
       if (!writer->Write(happening)) return grpc::Status::CANCELLED;
     }
   }
@@ -179,18 +193,21 @@ grpc::Status WorkerService::Create(grpc::ServerContext*, const worker::v1::Creat
   auto policy = daemon::FromProto(spec.policy());
   if (!policy) return InvalidField("vm.spec.policy.limit", "must be EMULATE, INTERRUPT or LINKED");
   config.policy = *policy;
+  for (const auto& [gpa, wanted] : request->site_policies()) {
+    if (auto site_policy = daemon::FromProto(wanted)) config.site_policies[gpa] = *site_policy;
+  }
 
   vm::Observer observer;
   observer.on_event = [this](const vm::Event& event) {
-    worker::v1::Happening happening;
-    auto* out = happening.mutable_event();
-    out->set_kind(ToProto(event.kind));
-    out->set_state(ToProto(event.state));
-    out->set_reason(event.reason);
-    out->set_exit_status(event.exit_status);
-    Push(std::move(happening));
+    v1::VmEvent out;
+    *out.mutable_time() = Now();
+    out.set_kind(ToProto(event.kind));
+    out.set_state(ToProto(event.state));
+    out.set_reason(event.reason);
+    out.set_exit_status(event.exit_status);
+    Keep(std::move(out));
   };
-  observer.on_console_output = [this](std::string_view bytes) { PushConsole(bytes); };
+  observer.on_console_output = [this](std::string_view bytes) { KeepConsole(bytes); };
   auto vm = vm::Vm::Create(config, std::move(observer));
   if (!vm.ok()) return FromCore(vm.status());
   vm_ = *std::move(vm);
@@ -201,8 +218,13 @@ grpc::Status WorkerService::Create(grpc::ServerContext*, const worker::v1::Creat
 grpc::Status WorkerService::GetStatus(grpc::ServerContext*, const google::protobuf::Empty*,
                                       worker::v1::Status* response) {
   vm::Vm* vm;
-  if (auto status = Get(&vm); !status.ok()) return status;
-  FillStatus(*vm, response);
+  if (Get(&vm).ok()) {
+    FillStatus(*vm, response);
+  } else {
+    response->set_pid(getpid());
+    response->set_protocol(kWorkerProtocol);
+    response->set_life(life_);
+  }
   return grpc::Status::OK;
 }
 

@@ -4,6 +4,9 @@
 
 #include <deque>
 #include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -12,11 +15,13 @@
 
 namespace trapline::daemon {
 
-// Thread-safe. What happens while nobody watches is kept for the next watcher, console output up to
-// kMaxBacklog bytes of it.
+// Thread-safe. What happened lately is kept, for a daemon that is to come: the newest kMaxEvents
+// events, and at least the newest kConsoleKept bytes of the console.
 class WorkerService final : public worker::v1::Worker::Service {
  public:
-  static constexpr size_t kMaxBacklog = 1 << 20;
+  static constexpr size_t kMaxEvents = 1024, kConsoleKept = 512 << 10;
+
+  WorkerService();
 
   // Ends all watches; before the server shuts down.
   void Close();
@@ -27,7 +32,7 @@ class WorkerService final : public worker::v1::Worker::Service {
                          worker::v1::Status*) override;
   grpc::Status Move(grpc::ServerContext*, const worker::v1::MoveRequest*,
                     worker::v1::MoveResponse*) override;
-  grpc::Status Watch(grpc::ServerContext*, const google::protobuf::Empty*,
+  grpc::Status Watch(grpc::ServerContext*, const worker::v1::WatchRequest*,
                      grpc::ServerWriter<worker::v1::Happening>*) override;
   grpc::Status WriteConsole(grpc::ServerContext*, const worker::v1::WriteConsoleRequest*,
                             google::protobuf::Empty*) override;
@@ -53,18 +58,27 @@ class WorkerService final : public worker::v1::Worker::Service {
                           google::protobuf::Empty*) override;
 
  private:
+  // Where a watcher stands: the last event it was sent, and the byte of the console it is due.
+  struct Place {
+    uint64_t event, console;
+  };
   // The VM, or FAILED_PRECONDITION before Create.
   grpc::Status Get(vm::Vm** vm);
   void FillStatus(vm::Vm& vm, worker::v1::Status* status);
-  void Push(worker::v1::Happening happening);
-  void PushConsole(std::string_view bytes);
+  void Keep(v1::VmEvent event);
+  void KeepConsole(std::string_view bytes);
+  // What there is behind the place, which it moves.
+  std::vector<worker::v1::Happening> News(Place* place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  const uint64_t life_;
   absl::Mutex vm_mutex_;
   std::unique_ptr<vm::Vm> vm_ ABSL_GUARDED_BY(vm_mutex_);  // never replaced once made
 
   absl::Mutex mutex_;
-  std::deque<worker::v1::Happening> backlog_ ABSL_GUARDED_BY(mutex_);
-  size_t console_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::deque<v1::VmEvent> events_ ABSL_GUARDED_BY(mutex_);
+  uint64_t last_event_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::string console_ ABSL_GUARDED_BY(mutex_);
+  uint64_t console_end_ ABSL_GUARDED_BY(mutex_) = 0;  // of all bytes ever
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -92,6 +93,8 @@ DaemonProcess::DaemonProcess(const std::string& directory, std::vector<std::stri
       "--listen",    directory_ + "/d.sock", "--run-dir",   directory_ + "/run",
       "--state-dir", directory_ + "/state",  "--log-level", "info"};
   arguments.insert(arguments.end(), more.begin(), more.end());
+  if (std::find(more.begin(), more.end(), "--on-exit") == more.end())
+    arguments.insert(arguments.end(), {"--on-exit", "stop"});
   pid_ = Spawn(std::move(arguments), directory_ + "/log");
   grpc::ChannelArguments impatient;
   impatient.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 10);

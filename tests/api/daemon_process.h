@@ -17,7 +17,8 @@ namespace trapline::daemon {
 
 class DaemonProcess {
  public:
-  // directory: empty for a new one. Waits until it serves.
+  // directory: empty for a new one. Waits until it serves. Its VMs end with it unless it is told
+  // otherwise.
   explicit DaemonProcess(const std::string& directory = "",
                          std::vector<std::string> more_arguments = {});
   ~DaemonProcess();

@@ -141,7 +141,8 @@ TEST_F(PostMortem, SitesAreThereWhenBothWorkerAndDaemonWentAway) {
   EndDaemon();
   KillAndWait(worker);
   StartDaemonAnew();
-  EXPECT_EQ(Get("a").state(), v1::Vm::STOPPED);
+  EXPECT_EQ(Get("a").state(), v1::Vm::FAILED);
+  EXPECT_THAT(Get("a").state_reason(), HasSubstr("lost while no daemon ran"));
   ASSERT_THAT(Sites("a").sites(), Not(IsEmpty()));
   EXPECT_GT(Sites("a").sites(0).traps(), 0u);
 }

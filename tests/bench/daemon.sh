@@ -6,7 +6,7 @@ build=${BUILD:-build/release}
 scratch=$(mktemp -d)
 export TRAPLINE_HOST=unix://$scratch/d.sock PATH=$PWD/$build/bin:$PATH
 # shellcheck disable=SC2086,SC2154  # DAEMON_OPTIONS is a list
-traplined --listen "$TRAPLINE_HOST" --run-dir "$scratch/run" --state-dir "$scratch/state" ${DAEMON_OPTIONS:-} 2>"$scratch/log" &
+traplined --listen "$TRAPLINE_HOST" --run-dir "$scratch/run" --state-dir "$scratch/state" --on-exit stop ${DAEMON_OPTIONS:-} 2>"$scratch/log" &
 daemon=$!
 trap 'kill $daemon 2>/dev/null; wait $daemon || true; rm -rf "$scratch"' EXIT
 until trapline host >/dev/null 2>&1; do

@@ -19,7 +19,8 @@ fi
 bin=${BIN:-$(cd "$(dirname "$0")/../.." && pwd)/build/release/bin}
 scratch=$(mktemp -d)
 export TRAPLINE_HOST=unix://$scratch/d.sock
-"$bin/traplined" --listen "$TRAPLINE_HOST" --run-dir "$scratch/run" --state-dir "$scratch/state" 2>/dev/null &
+"$bin/traplined" --listen "$TRAPLINE_HOST" --run-dir "$scratch/run" --state-dir "$scratch/state" --on-exit stop \
+  2>/dev/null &
 daemon=$!
 trap 'kill $daemon; wait $daemon || true; rm -rf "$scratch"' EXIT
 until "$bin/trapline" host >/dev/null 2>&1; do sleep 0.05; done
