@@ -229,12 +229,13 @@ grpc::Status Registry::Delete(const std::string& name, bool force, const std::st
     return status;
   }
   vm->Retire(false);
+  // Before another VM of that name may put files there.
+  std::error_code error;
+  std::filesystem::remove_all(std::filesystem::path(vm->stats_path()).parent_path(), error);
   {
     absl::MutexLock lock(&mutex_);
     vms_.erase(vm->id());
   }
-  std::error_code error;
-  std::filesystem::remove_all(std::filesystem::path(vm->stats_path()).parent_path(), error);
   StoreChange change;
   v1::VmEvent& event = change.events.emplace_back();
   event.set_vm(snapshot.name());

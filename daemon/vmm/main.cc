@@ -51,6 +51,8 @@ int Serve(WorkerTask task, bool measured) {
   // Never undone: taking gRPC 1.51 down can wait ten seconds for a poller of its own.
   grpc_init();
   signal(SIGPIPE, SIG_IGN);
+  // The kernel sends it to a worker that is stopped, by a debugger or a freezer, as its daemon ends.
+  signal(SIGHUP, SIG_IGN);
 
   // The measurement takes a while that the server's start takes anyway.
   std::thread measure;

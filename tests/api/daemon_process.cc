@@ -23,8 +23,9 @@ namespace trapline::daemon {
 namespace {
 
 // log: where standard error goes; empty: ours.
-pid_t Spawn(std::vector<std::string> arguments, const std::string& log = "") {
-  arguments.insert(arguments.begin(), TRAPLINED);
+pid_t Spawn(std::vector<std::string> arguments, const std::string& log = "",
+            const std::string& program = TRAPLINED) {
+  arguments.insert(arguments.begin(), program);
   pid_t pid = fork();
   if (pid != 0) return pid;
   if (!log.empty()) dup2(open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
@@ -70,6 +71,47 @@ grpc::Status DaemonProcess::StartVm(const std::string& id) {
   return vms().StartVm(&context, request, &vm);
 }
 
+grpc::Status DaemonProcess::StopVm(const std::string& id) {
+  v1::StopVmRequest request;
+  request.set_name("vms/" + id);
+  request.set_mode(v1::StopVmRequest::FORCED);
+  v1::StopVmResponse response;
+  grpc::ClientContext context;
+  return vms().StopVm(&context, request, &response);
+}
+
+grpc::Status DaemonProcess::DeleteVm(const std::string& id) {
+  v1::DeleteVmRequest request;
+  request.set_name("vms/" + id);
+  request.set_force(true);
+  google::protobuf::Empty response;
+  grpc::ClientContext context;
+  return vms().DeleteVm(&context, request, &response);
+}
+
+v1::Vm DaemonProcess::GetVm(const std::string& id) {
+  v1::GetVmRequest request;
+  request.set_name("vms/" + id);
+  v1::Vm vm;
+  grpc::ClientContext context;
+  vms().GetVm(&context, request, &vm);
+  return vm;
+}
+
+std::string DaemonProcess::ConsoleUntil(const std::string& id, const std::string& text) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+  auto stream = vms().Console(&context);
+  v1::ConsoleRequest request;
+  request.set_name("vms/" + id);
+  stream->Write(request);
+  std::string said;
+  v1::ConsoleResponse response;
+  while (said.find(text) == std::string::npos && stream->Read(&response)) said += response.output();
+  context.TryCancel();
+  return said;
+}
+
 v1::Vm DaemonProcess::AwaitVm(const std::string& id, v1::Vm::State state) {
   v1::WaitVmRequest request;
   request.set_name("vms/" + id);
@@ -83,7 +125,8 @@ v1::Vm DaemonProcess::AwaitVm(const std::string& id, v1::Vm::State state) {
 
 int RunDaemon(std::vector<std::string> arguments) { return ExitCode(Spawn(std::move(arguments))); }
 
-DaemonProcess::DaemonProcess(const std::string& directory, std::vector<std::string> more)
+DaemonProcess::DaemonProcess(const std::string& directory, std::vector<std::string> more,
+                             const std::string& program)
     : directory_(directory) {
   if (directory_.empty()) {
     char name[] = "/tmp/trapline-api-XXXXXX";
@@ -95,7 +138,7 @@ DaemonProcess::DaemonProcess(const std::string& directory, std::vector<std::stri
   arguments.insert(arguments.end(), more.begin(), more.end());
   if (std::find(more.begin(), more.end(), "--on-exit") == more.end())
     arguments.insert(arguments.end(), {"--on-exit", "stop"});
-  pid_ = Spawn(std::move(arguments), directory_ + "/log");
+  pid_ = Spawn(std::move(arguments), directory_ + "/log", program.empty() ? TRAPLINED : program);
   grpc::ChannelArguments impatient;
   impatient.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 10);
   impatient.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10);

@@ -19,8 +19,10 @@ class DaemonProcess {
  public:
   // directory: empty for a new one. Waits until it serves. Its VMs end with it unless it is told
   // otherwise.
+  // program: empty for the one that was built.
   explicit DaemonProcess(const std::string& directory = "",
-                         std::vector<std::string> more_arguments = {});
+                         std::vector<std::string> more_arguments = {},
+                         const std::string& program = "");
   ~DaemonProcess();
 
   v1::Vms::Stub& vms() { return *vms_; }
@@ -38,6 +40,11 @@ class DaemonProcess {
   // An idle guest of 16 MiB (core/guest/examples/idle.c) on that engine.
   grpc::Status CreateIdleVm(const std::string& id, v1::Engine engine = v1::ENGINE_UNSPECIFIED);
   grpc::Status StartVm(const std::string& id);
+  grpc::Status StopVm(const std::string& id);  // at once
+  grpc::Status DeleteVm(const std::string& id);
+  v1::Vm GetVm(const std::string& id);  // an empty one where there is none
+  // What its console said lately, up to and with that text; waits for it.
+  std::string ConsoleUntil(const std::string& id, const std::string& text);
   // Waits until it is in that state; an empty one where it never is.
   v1::Vm AwaitVm(const std::string& id, v1::Vm::State state);
   // SIGTERM, and its exit code.
