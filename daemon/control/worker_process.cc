@@ -27,7 +27,8 @@ namespace trapline::daemon {
 namespace {
 
 constexpr auto kStartTimeout = std::chrono::seconds(10);
-constexpr int kAnswerMilliseconds = 2000, kMaxPollMilliseconds = 60'000;
+constexpr int kAnswerMilliseconds = 2000, kHandshakeMilliseconds = 20'000,
+              kMaxPollMilliseconds = 60'000;
 
 std::string HowItEnded(int status) {
   if (WIFSIGNALED(status))
@@ -124,7 +125,8 @@ WorkerProcess::WorkerProcess(pid_t pid, bool child, const std::string& socket)
     : pid_(pid), child_(child), pidfd_(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(32 << 20);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5);
+  // This one is how long a worker that is busy or stopped may take to shake hands.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kHandshakeMilliseconds);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 5);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100);
   // Channels to equal targets share a connection unless told otherwise, and a directory may see
@@ -160,6 +162,7 @@ absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Adopt(
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() +
                        std::chrono::milliseconds(kAnswerMilliseconds));
+  context.set_wait_for_ready(true);
   worker::v1::Status answer;
   if (worker->stub_->GetStatus(&context, {}, &answer).ok()) *status = std::move(answer);
   return worker;
