@@ -17,6 +17,7 @@
 #include "daemon/control/registry.h"
 #include "daemon/control/server.h"
 #include "daemon/control/store.h"
+#include "daemon/control/systemd_notify.h"
 #include "daemon/metrics/exporter.h"
 #include "grpc/grpc.h"
 
@@ -55,9 +56,13 @@ std::string StateDirectory() {
   if (geteuid() == 0 || !home) return "/var/lib/trapline";
   return std::string(home) + "/.local/state/trapline";
 }
-std::string BesideThisProgram(const char* name) {
+// Beside this program as it was built, or where it is installed (sbin and libexec/trapline).
+std::string WorkerProgram() {
   std::error_code error;
-  return (std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / name).string();
+  const auto here = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  const auto beside = here / "trapline-vmm";
+  if (std::filesystem::exists(beside, error)) return beside.string();
+  return (here / "../libexec/trapline/trapline-vmm").lexically_normal().string();
 }
 
 int Fail(const std::string& message) {
@@ -115,6 +120,7 @@ int Serve(const Options& options) {
        {"tcp_port", std::to_string((*server)->tcp_port())},
        {"metrics_port", std::to_string(*exporter ? (*exporter)->port() : 0)},
        {"version", TRAPLINE_VERSION}});
+  SystemdNotify systemd(registry, socket);
 
   sigset_t signals;
   sigemptyset(&signals);
@@ -125,6 +131,7 @@ int Serve(const Options& options) {
   Log(spdlog::level::info, "ending",
       {{"signal", std::to_string(taken)},
        {"vms", options.on_exit == "leave" ? "left running" : "stopped"}});
+  systemd.Stopping();
   (*server)->Stop();
   registry.RetireAll(options.on_exit == "leave");
   return 0;
@@ -137,7 +144,7 @@ int main(int argc, char** argv) {
   options.listen = "unix://" + RuntimeDirectory() + "/traplined.sock";
   options.run_directory = RuntimeDirectory();
   options.state_directory = StateDirectory();
-  options.vmm = BesideThisProgram("trapline-vmm");
+  options.vmm = WorkerProgram();
 
   CLI::App app("traplined: keeps VMs and serves their control over gRPC.");
   app.footer(kFooter);
