@@ -101,14 +101,20 @@ TrapKind KindOfLast() {
   return TrapKind::kOther;
 }
 
-// A page with the instruction and a return, or null.
-uint8_t* MakeCode(const Probe& probe, int protection) {
-  void* page = mmap(nullptr, kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (page == MAP_FAILED) return nullptr;
-  auto* code = static_cast<uint8_t*>(page);
-  std::copy(probe.bytes.begin(), probe.bytes.end(), code);
+// A page with the instruction and a return, or null. It maps a file that was written before, as
+// guest code does: a service that may not execute what it wrote in place (systemd's
+// MemoryDenyWriteExecute=) may do this.
+const uint8_t* MakeCode(const Probe& probe, int protection) {
+  std::array<uint8_t, kLength + 1> code;
+  std::copy(probe.bytes.begin(), probe.bytes.end(), code.begin());
   code[kLength] = 0xc3;  // ret
-  return mprotect(page, kPageSize, protection) == 0 ? code : nullptr;
+  int fd = memfd_create("trapline-probe", MFD_CLOEXEC);
+  if (fd < 0) return nullptr;
+  bool written = ftruncate(fd, kPageSize) == 0 &&
+                 pwrite(fd, code.data(), code.size(), 0) == static_cast<ssize_t>(code.size());
+  void* page = written ? mmap(nullptr, kPageSize, protection, MAP_SHARED, fd, 0) : MAP_FAILED;
+  close(fd);
+  return page == MAP_FAILED ? nullptr : static_cast<const uint8_t*>(page);
 }
 
 void Execute(const uint8_t* code) {
