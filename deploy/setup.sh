@@ -10,8 +10,9 @@ packages=(
   libabsl-dev libspdlog-dev libzydis-dev libcli11-dev libsqlite3-dev libncurses-dev libarchive-dev prometheus-cpp-dev
   libsystemd-dev
   libgtest-dev libgmock-dev libcurl4-openssl-dev libbenchmark-dev prometheus python3 tmux
-  cpio gzip dpkg libxml2-utils
+  cpio gzip dpkg dpkg-dev file fakeroot help2man lintian man-db libxml2-utils
   clang clang-format clang-tidy libclang-rt-14-dev llvm shellcheck similarity-tester
+  systemd systemd-container mmdebstrap
 )
 
 missing=()
