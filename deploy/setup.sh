@@ -12,7 +12,7 @@ packages=(
   libgtest-dev libgmock-dev libcurl4-openssl-dev libbenchmark-dev prometheus python3 tmux
   cpio gzip dpkg dpkg-dev file fakeroot help2man lintian man-db libxml2-utils
   clang clang-format clang-tidy libclang-rt-14-dev llvm shellcheck similarity-tester
-  systemd systemd-container mmdebstrap
+  systemd systemd-container mmdebstrap buildah docker-compose
 )
 
 missing=()

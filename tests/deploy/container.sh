@@ -88,6 +88,7 @@ fi
 
 workers() { inside sh -c 'grep -lx trapline-vmm /proc/[0-9]*/comm'; }
 main_pid() { inside systemctl show -P MainPID traplined; }
+# Each is the process that it was, and does what it is told. The daemon's zygote looks like one more worker at first.
 all_run() {
   local engine
   [ "$(workers)" = "$before" ] || return 1
@@ -105,14 +106,14 @@ echo 'TRAPLINED_OPTIONS=--max-vms=77' >"$root/etc/default/traplined"
 inside dpkg -i /srv/trapline_1.1_amd64.deb
 [ "$(inside dpkg-query -W -f "\${Version}" trapline)" = 1.1 ] || fail "it is not the new version"
 [ "$(main_pid)" != "$daemon" ] || fail "the old daemon runs on"
-all_run || fail "VMs did not outlive the upgrade"
+eventually all_run
 inside trapline host | grep -q '77 VMs' || fail "the administrator's options are lost, or not passed on"
 
 step "a daemon that crashes, and one that hangs"
 restarted() { [ "$(inside systemctl show -P NRestarts traplined)" = "$1" ] && inside systemctl is-active --quiet traplined; }
 inside sh -c "kill -KILL $(main_pid)"
 eventually restarted 1
-all_run || fail "VMs did not outlive a crash"
+eventually all_run
 mkdir "$root/etc/systemd/system/traplined.service.d"
 printf '[Service]\nWatchdogSec=3\nTimeoutAbortSec=1\n' >"$root/etc/systemd/system/traplined.service.d/test.conf"
 inside systemctl daemon-reload
@@ -121,7 +122,7 @@ inside sh -c "kill -STOP $(main_pid)"
 eventually restarted 1
 [ "$(inside systemctl show -P Result traplined)" = success ] || fail "it did not come back"
 inside journalctl -u traplined --no-pager | grep -q 'Watchdog timeout' || fail "it was not the watchdog"
-all_run || fail "VMs did not outlive a daemon that hung"
+eventually all_run
 
 step "remove and purge"
 inside dpkg -r trapline
@@ -137,6 +138,6 @@ left=$(inside find / -xdev -path /srv -prune -o -path /proc -prune -o -name '*tr
 ! inside getent group trapline || fail "purging left the group"
 [ -z "$(inside systemctl --failed --plain --no-legend)" ] || fail "a unit failed: $(inside systemctl --failed --plain)"
 
-inside systemctl poweroff
+inside systemctl poweroff || true  # the answer may be lost in what it asks for
 wait "$container" || true
 container=
