@@ -43,3 +43,9 @@ inside trapline sh -c '
   trapline run --engine soft /usr/share/trapline/guests/hello.elf
   kill $daemon && wait $daemon' sh "${entry[@]}" | tee "$scratch/said"
 grep -q 'hello from a guest' "$scratch/said" || fail "no VM runs in it"
+
+# The package's scripts do without systemd.
+inside root dpkg --purge trapline
+left=$(inside root find / -xdev -path /proc -prune -o -name '*trapline*' ! -path '/run/trapline' ! -path /var/lib/trapline -print)
+[ -z "$left" ] || fail "purging left $left"
+! inside root getent passwd trapline || fail "purging left the user"
