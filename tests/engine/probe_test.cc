@@ -3,7 +3,9 @@
 #include "core/engine/direct/probe.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <map>
 #include <thread>
@@ -72,6 +74,24 @@ TEST(Probe, SaysTheSameTwice) {
   EXPECT_EQ(first.vmcall, second.vmcall);
   EXPECT_EQ(first.vmmcall, second.vmmcall);
   EXPECT_EQ(first.missing, second.missing);
+}
+
+// As under systemd's MemoryDenyWriteExecute=.
+TEST(Probe, SaysTheSameWhereMemoryThatWasWrittenIsNeverExecuted) {
+  const std::string missing = ProbeHost().missing;
+  // PR_SET_MDWE and PR_MDWE_REFUSE_EXEC_GAIN, which are newer than the headers of Debian 12.
+  constexpr int kSetMdwe = 65, kRefuseExecGain = 1;
+  constexpr int kSame = 0, kOther = 1, kCannot = 2;
+  const pid_t child = fork();
+  if (child == 0) {
+    if (prctl(kSetMdwe, kRefuseExecGain, 0, 0, 0) != 0) _exit(kCannot);
+    _exit(ProbeHost().missing == missing ? kSame : kOther);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == kCannot) GTEST_SKIP() << "this kernel is older than 6.3";
+  EXPECT_EQ(WEXITSTATUS(status), kSame);
 }
 
 TEST(Probe, LeavesTheCallersSignalsAndChildrenAlone) {
