@@ -165,7 +165,7 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   absl::Mutex stats_mutex_;
   std::shared_ptr<const hypercall::StatsReader> stats_ ABSL_GUARDED_BY(stats_mutex_);
   std::pair<uint64_t, uint64_t> stats_file_ ABSL_GUARDED_BY(stats_mutex_);  // device, inode
-  SiteTracker tracker_{[this] { return Stats(); }};
+  SiteTracker tracker_{[this] { return Stats(); }, options_.directory + "/revisions"};
 
   // Held while the worker is told, so that what it is told last is true; taken before mutex_.
   absl::Mutex tracing_mutex_;

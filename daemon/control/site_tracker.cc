@@ -2,7 +2,6 @@
 // Looks and revisions.
 #include "daemon/control/site_tracker.h"
 
-#include "absl/random/random.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -14,23 +13,13 @@ absl::Status SiteTracker::Look() {
   auto stats = open_();
   if (!stats.ok()) return stats.status();
   if (*stats != stats_) {
+    auto revisions = SiteRevisions::Open(path_, (*stats)->start_realtime_ns());
+    if (!revisions.ok()) return revisions.status();
+    revisions_ = *std::move(revisions);
     stats_ = *std::move(stats);
-    life_ = absl::Uniform<uint64_t>(absl::BitGen(), 1, ~uint64_t{0});
-    revision_ = 0;
-    known_.clear();
-    changed_in_.clear();
   }
   sums_ = stats_->Survey(&now_);
-  bool changed = revision_ == 0;
-  known_.resize(now_.size());
-  changed_in_.resize(now_.size());
-  for (size_t i = 0; i < now_.size(); ++i) {
-    if (now_[i] == known_[i]) continue;
-    changed_in_[i] = revision_ + 1;
-    changed = true;
-  }
-  if (changed) ++revision_;
-  known_.swap(now_);
+  if (auto status = revisions_->Take(now_); !status.ok()) return status;
   looked_ = absl::Now();
   return absl::OkStatus();
 }
@@ -41,13 +30,8 @@ absl::StatusOr<SiteTracker::View> SiteTracker::Changes(uint64_t life, uint64_t r
   if (looked_ < fresh || !stats_) {
     if (auto status = Look(); !status.ok()) return status;
   }
-  View view{stats_, life_, revision_, sums_, {}};
-  for (uint32_t i = 0; i < changed_in_.size(); ++i) {
-    // Of those that have never been there is nothing to tell.
-    if (changed_in_[i] != 0 && (life != life_ || changed_in_[i] > revision))
-      view.changed.push_back(i);
-  }
-  return view;
+  return View{stats_, revisions_->life(), revisions_->revision(), sums_,
+              revisions_->ChangedSince(life == revisions_->life() ? revision : 0)};
 }
 
 std::string SiteTracker::Token(uint64_t life, uint64_t revision) {
@@ -60,7 +44,7 @@ absl::StatusOr<bool> SiteTracker::Parse(absl::string_view token, uint64_t* life,
   absl::MutexLock lock(&mutex_);
   if (auto status = Look(); !status.ok()) return status;
   return absl::SimpleHexAtoi(parts.first, life) && absl::SimpleHexAtoi(parts.second, revision) &&
-         *life == life_ && *revision <= revision_;
+         *life == revisions_->life() && *revision <= revisions_->revision();
 }
 
 }  // namespace trapline::daemon

@@ -3,7 +3,8 @@
 //
 // Each look at the counters that finds a site changed makes a revision; what a watcher is to be
 // told is the sites that changed since the revision it knows. Those may be asked for later and by
-// another connection: a token names the revision and the life of the stats file it is of.
+// another connection, or of another daemon: a token names the revision and the life that it is of
+// (site_revisions.h).
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "core/hypercall/stats_reader.h"
+#include "daemon/control/site_revisions.h"
 
 namespace trapline::daemon {
 
@@ -25,8 +27,9 @@ namespace trapline::daemon {
 class SiteTracker {
  public:
   using Stats = std::shared_ptr<const hypercall::StatsReader>;
-  // open: the VM's stats file as it is now.
-  explicit SiteTracker(std::function<absl::StatusOr<Stats>()> open) : open_(std::move(open)) {}
+  // open: the VM's stats file as it is now. path: where revisions are kept.
+  SiteTracker(std::function<absl::StatusOr<Stats>()> open, std::string path)
+      : open_(std::move(open)), path_(std::move(path)) {}
 
   struct View {
     Stats stats;
@@ -48,13 +51,13 @@ class SiteTracker {
   absl::Status Look() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::function<absl::StatusOr<Stats>()> open_;
+  const std::string path_;
   absl::Mutex mutex_;
   Stats stats_ ABSL_GUARDED_BY(mutex_);
   absl::Time looked_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
-  uint64_t life_ ABSL_GUARDED_BY(mutex_) = 0, revision_ ABSL_GUARDED_BY(mutex_) = 0;
   hypercall::SiteSums sums_ ABSL_GUARDED_BY(mutex_);
-  std::vector<hypercall::SiteActivity> known_ ABSL_GUARDED_BY(mutex_), now_ ABSL_GUARDED_BY(mutex_);
-  std::vector<uint64_t> changed_in_ ABSL_GUARDED_BY(mutex_);  // revision, by site
+  std::vector<hypercall::SiteActivity> now_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<SiteRevisions> revisions_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace trapline::daemon

@@ -11,8 +11,7 @@
 namespace trapline::daemon {
 namespace {
 
-constexpr absl::Duration kMinInterval = absl::Milliseconds(20),
-                         kDefaultInterval = absl::Seconds(1),
+constexpr absl::Duration kMinInterval = absl::Milliseconds(20), kDefaultInterval = absl::Seconds(1),
                          kBetweenSearches = absl::Seconds(1);  // for symbols
 constexpr size_t kSitesPerResponse = 500;
 
@@ -40,7 +39,7 @@ class WatchSitesStream final : public PumpedStream<v1::WatchSitesResponse> {
     if (!valid.ok()) return FromCore(valid.status());
     if (!*valid) {
       return Error(grpc::OUT_OF_RANGE, "RESUME_TOKEN_EXPIRED",
-                   "the resume token is of another life of the VM or the daemon; watch without one",
+                   "the resume token is of another life of the VM's worker; watch without one",
                    {{"vm", vm_->id()}});
     }
     resumed_ = true;

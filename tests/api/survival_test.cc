@@ -203,6 +203,36 @@ TEST_F(Survival, PoliciesHoldForTheNextWorkerAndTheNextDaemon) {
   EXPECT_EQ(site().state(), v1::Site::PINNED);
 }
 
+TEST_F(Survival, AWatchOfSitesGoesOnWithTheNextDaemonUntilTheWorkerIsAnother) {
+  Run("a", kEndless);
+  v1::WatchSitesRequest request;
+  request.set_parent("vms/a");
+  request.mutable_interval()->set_nanos(50'000'000);
+  v1::WatchSitesResponse response;
+  grpc::ClientContext first, second, third;
+  auto watch = daemon_->sites().WatchSites(&first, request);
+  do {
+    ASSERT_TRUE(watch->Read(&response));
+  } while (response.sites().empty() || response.more());
+  request.set_resume_token(response.resume_token());
+  const uint64_t revision = response.revision();
+  first.TryCancel();
+  const pid_t worker = OnlyWorker();
+  KillDaemon();
+  StartDaemon();
+  watch = daemon_->sites().WatchSites(&second, request);
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_FALSE(response.snapshot());
+  EXPECT_GT(response.revision(), revision);
+  second.TryCancel();
+  kill(worker, SIGKILL);
+  daemon_->AwaitVm("a", v1::Vm::FAILED);
+  ASSERT_TRUE(daemon_->StartVm("a").ok());
+  watch = daemon_->sites().WatchSites(&third, request);
+  EXPECT_FALSE(watch->Read(&response));
+  EXPECT_EQ(watch->Finish().error_code(), grpc::OUT_OF_RANGE);
+}
+
 // The same file name, another file: what a package manager does.
 TEST_F(Survival, VmsRunOnOverAnUpgrade) {
   namespace fs = std::filesystem;
