@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/restart_text.h"
 #include "cli/table.h"
 #include "cli/units.h"
 #include "cli/vm_calls.h"
@@ -74,6 +75,9 @@ std::string VmDetails(const v1::Vm& vm, bool colour) {
   details.AddIfSet("Symbols", vm.symbols());
   details.AddIfSet("Command line", vm.spec().command_line());
   details.AddIfSet("Policy", PolicyText(vm.spec().policy()));
+  details.AddIfSet("Restart", RestartText(vm.spec().restart()));
+  if (vm.restart_count() != 0) details.Add("Restarts", absl::StrCat(vm.restart_count()));
+  if (vm.has_next_start_time()) details.Add("Next start", TimeText(vm.next_start_time()));
   // Engine direct has nobody to count them.
   if (vm.instructions_retired() != 0)
     details.Add("Instructions", Grouped(vm.instructions_retired()));
@@ -127,6 +131,7 @@ void AddCreate(Commands& commands, CLI::App& vm) {
       ->required()
       ->type_name("FILE");
   AddVmFlags(app, *flags);
+  AddRestartFlags(app, *flags);
   app.add_flag("--dry-run", flags->dry_run, "Check everything and create nothing");
 }
 

@@ -7,7 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "cli/restart_text.h"
 #include "cli/status.h"
+#include "google/protobuf/util/time_util.h"
 
 namespace trapline::cli {
 namespace {
@@ -86,6 +88,18 @@ void AddVmFlags(CLI::App& app, VmFlags& flags) {
       ->allow_extra_args(false);
 }
 
+void AddRestartFlags(CLI::App& app, VmFlags& flags) {
+  app.add_option(
+         "--restart", flags.restart,
+         "Start it again when it ends unasked: never, on-failure[:N] or always[:N], at most "
+         "N times in a row")
+      ->type_name("POLICY");
+  AddDuration(app, "--restart-backoff", flags.restart_backoff,
+              "Before the first restart; doubled with each that follows")
+      ->default_str("1s")
+      ->needs("--restart");
+}
+
 absl::StatusOr<v1::Vm> VmFromFlags(const VmFlags& flags) {
   v1::Vm vm;
   v1::VmSpec& spec = *vm.mutable_spec();
@@ -107,6 +121,16 @@ absl::StatusOr<v1::Vm> VmFromFlags(const VmFlags& flags) {
   spec.set_memory_bytes(flags.memory_bytes);
   spec.set_engine(EngineOf(flags.engine));
   if (flags.policy.any()) *spec.mutable_policy() = flags.policy.ToPolicy();
+  if (!flags.restart.empty()) {
+    absl::StatusOr<v1::RestartPolicy> restart = ParseRestart("--restart", flags.restart);
+    if (!restart.ok()) return restart.status();
+    *spec.mutable_restart() = *std::move(restart);
+  }
+  if (flags.restart_backoff != absl::ZeroDuration()) {
+    *spec.mutable_restart()->mutable_initial_backoff() =
+        google::protobuf::util::TimeUtil::NanosecondsToDuration(
+            absl::ToInt64Nanoseconds(flags.restart_backoff));
+  }
   for (const std::string& label : flags.labels) {
     const size_t equals = label.find('=');
     if (equals == 0 || equals == std::string::npos) {

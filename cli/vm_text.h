@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "cli/command.h"
 #include "cli/names.h"
 #include "trapline/v1/vms.pb.h"
@@ -46,9 +47,13 @@ struct VmFlags {
   uint64_t memory_bytes = uint64_t{256} << 20;
   std::string engine = "auto";
   PolicyFlags policy;
+  std::string restart;
+  absl::Duration restart_backoff = absl::ZeroDuration();  // zero: the daemon's default
   std::vector<std::string> labels;
 };
 void AddVmFlags(CLI::App& app, VmFlags& flags);
+// Those for a VM that is kept.
+void AddRestartFlags(CLI::App& app, VmFlags& flags);
 
 // What to ask the daemon for: paths made absolute, since the daemon reads the files. NOT_FOUND
 // where a file is not there, so that a slip is told at once.
