@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// No room on a disk, no descriptors: an error that says so, everything else goes on, and what
+// was refused works once there is room again, without a restart.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "tests/api/daemon_process.h"
+#include "tests/api/event_reader.h"
+
+namespace trapline::daemon {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr char kEndless[] = "calls=1000000000000";
+
+// A small file system of its own under the name of a directory that daemons use, and a file that
+// takes all its room.
+class SmallDisk {
+ public:
+  SmallDisk(const std::string& path, const char* size) : path_(path) {
+    std::filesystem::create_directories(path);
+    error_ =
+        unshare(CLONE_NEWNS) != 0 ||
+                mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+                mount("tmpfs", path.c_str(), "tmpfs", 0, (std::string("size=") + size).c_str()) != 0
+            ? errno
+            : 0;
+  }
+  ~SmallDisk() { umount2(path_.c_str(), MNT_DETACH); }
+  // Nothing: it is there.
+  std::string WhyNot() const {
+    return error_ == 0 ? "" : std::string("no file system may be mounted: ") + strerror(error_);
+  }
+  void Fill() {
+    std::ofstream file(path_ + "/filler", std::ios::app);
+    while (file << std::string(4096, 'x') << std::flush) {
+    }
+    file.clear();
+    while (file << 'x' << std::flush) {
+    }
+  }
+  void MakeRoom() { std::filesystem::remove(path_ + "/filler"); }
+
+ private:
+  const std::string path_;
+  int error_ = 0;
+};
+
+class Exhaustion : public ::testing::Test {
+ protected:
+  Exhaustion() {
+    char name[] = "/tmp/trapline-full-XXXXXX";
+    directory_ = mkdtemp(name);
+  }
+  ~Exhaustion() override {
+    daemon_ = nullptr;
+    std::filesystem::remove_all(directory_);
+  }
+  void Serve() {
+    daemon_ = std::make_unique<DaemonProcess>(directory_);
+    daemon_->KeepDirectory();
+  }
+  grpc::Status Create(const std::string& id) {
+    return daemon_->CreateVm(id, "hello", kEndless, v1::ENGINE_SOFT);
+  }
+  void Run(const std::string& id) {
+    ASSERT_TRUE(Create(id).ok());
+    ASSERT_TRUE(daemon_->StartVm(id).ok());
+  }
+
+  std::string directory_;
+  std::unique_ptr<DaemonProcess> daemon_;
+};
+
+TEST_F(Exhaustion, AFullStateDirectoryRefusesWhatIsNewAndOwesWhatHappens) {
+  SmallDisk disk(directory_ + "/state", "1m");
+  if (!disk.WhyNot().empty()) GTEST_SKIP() << disk.WhyNot();
+  Serve();
+  Run("a");
+  EventReader events(*daemon_);
+  disk.Fill();
+  // What the database has of its own room may hold a few more.
+  grpc::Status refused;
+  int made = 0;
+  while (refused.ok() && made < 100) refused = Create("new-" + std::to_string(made++));
+  EXPECT_EQ(refused.error_code(), grpc::RESOURCE_EXHAUSTED) << refused.error_message();
+  EXPECT_THAT(refused.error_message(), HasSubstr("make room"));
+  const std::string last = "new-" + std::to_string(made - 1);
+  EXPECT_EQ(daemon_->GetVm(last).name(), "") << "nothing is left of it";
+  EXPECT_TRUE(daemon_->StopVm("a").ok());
+  events.Until(v1::VmEvent::STOPPED);
+  EXPECT_TRUE(daemon_->StartVm("a").ok());
+  events.Until(v1::VmEvent::STARTED);
+  disk.MakeRoom();
+  EXPECT_TRUE(Create(last).ok());
+  EXPECT_EQ(events.Until(v1::VmEvent::CREATED).back().vm(), "vms/" + last);
+  const std::string token = events.token();
+  daemon_->Terminate();
+  daemon_ = nullptr;
+  Serve();
+  EventReader more(*daemon_, token);
+  EXPECT_EQ(more.Next().kind(), v1::VmEvent::STOPPED) << "all before it was kept, too";
+}
+
+TEST_F(Exhaustion, AFullRunDirectoryEndsNeitherWorkerNorDaemon) {
+  SmallDisk disk(directory_ + "/run", "8m");
+  if (!disk.WhyNot().empty()) GTEST_SKIP() << disk.WhyNot();
+  Serve();
+  Run("a");
+  disk.Fill();
+  const grpc::Status refused = Create("b");
+  EXPECT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error_message(), HasSubstr("No space left on device"));
+  // All that is read of the stats file, the parts that have no room yet too.
+  v1::ListSitesRequest list;
+  list.set_parent("vms/a");
+  v1::ListSitesResponse sites;
+  grpc::ClientContext listing, tracing, watching;
+  EXPECT_TRUE(daemon_->sites().ListSites(&listing, list, &sites).ok());
+  v1::StreamHypercallsRequest trace;
+  trace.set_parent("vms/a");
+  v1::StreamHypercallsResponse records;
+  auto traced = daemon_->traces().StreamHypercalls(&tracing, trace);
+  EXPECT_FALSE(traced->Read(&records));
+  EXPECT_EQ(traced->Finish().error_code(), grpc::RESOURCE_EXHAUSTED);
+  v1::WatchSitesRequest watch;
+  watch.set_parent("vms/a");
+  v1::WatchSitesResponse update;
+  auto watched = daemon_->sites().WatchSites(&watching, watch);
+  EXPECT_TRUE(watched->Read(&update)) << "revisions are in memory then";
+  watching.TryCancel();
+  EXPECT_EQ(daemon_->GetVm("a").state(), v1::Vm::RUNNING);
+  disk.MakeRoom();
+  EXPECT_TRUE(Create("b").ok());
+  EXPECT_TRUE(daemon_->StartVm("b").ok());
+}
+
+TEST_F(Exhaustion, WithoutDescriptorsVmsRunOnAndMoreAreMadeLater) {
+  Serve();
+  Run("a");
+  rlimit before{}, none{};
+  ASSERT_EQ(prlimit(daemon_->pid(), RLIMIT_NOFILE, nullptr, &before), 0);
+  none = before;
+  none.rlim_cur = static_cast<rlim_t>(std::distance(
+      std::filesystem::directory_iterator("/proc/" + std::to_string(daemon_->pid()) + "/fd"),
+      std::filesystem::directory_iterator()));
+  ASSERT_EQ(prlimit(daemon_->pid(), RLIMIT_NOFILE, &none, nullptr), 0);
+  const grpc::Status refused = Create("b");
+  EXPECT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error_message(), HasSubstr("Too many open files"));
+  EXPECT_EQ(daemon_->GetVm("a").state(), v1::Vm::RUNNING);
+  EXPECT_TRUE(daemon_->StopVm("a").ok());
+  ASSERT_EQ(prlimit(daemon_->pid(), RLIMIT_NOFILE, &before, nullptr), 0);
+  EXPECT_TRUE(Create("b").ok());
+  EXPECT_TRUE(daemon_->StartVm("b").ok());
+}
+
+}  // namespace
+}  // namespace trapline::daemon
