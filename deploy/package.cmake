@@ -7,14 +7,18 @@ set(pages ${CMAKE_BINARY_DIR}/package)
 
 set(CPACK_PACKAGE_CONTACT "Trapline maintainers <root@localhost>" CACHE STRING "Whom the package names as its maintainer")
 
-# manual_page(NAME SECTION DESCRIPTION): of the program's own --help.
+# manual_page(NAME SECTION DESCRIPTION): of the program's own --help, as somebody sees it where it is installed.
 function(manual_page name section description)
   set(page ${pages}/${name}.${section})
+  file(GENERATE OUTPUT ${pages}/${name} CONTENT
+"#!/bin/sh
+env -i \"$<TARGET_FILE:${name}>\" \"$@\" | sed 's|${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/|/usr/${CMAKE_INSTALL_LIBEXECDIR}/trapline/|'
+" FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
   add_custom_command(OUTPUT ${page}.gz
     COMMAND ${HELP2MAN} --no-info --section=${section} --name=${description} --version-string=${PROJECT_VERSION}
-            --output=${page} $<TARGET_FILE:${name}>
+            --output=${page} ${pages}/${name}
     COMMAND gzip -9nf ${page}
-    DEPENDS ${name} VERBATIM)
+    DEPENDS ${name} ${pages}/${name} VERBATIM)
   install(FILES ${page}.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
   set(made ${made} ${page}.gz PARENT_SCOPE)
 endfunction()

@@ -26,8 +26,9 @@ source=$(cd "$(dirname "$0")/../.." && pwd)
 for program in usr/bin/trapline usr/sbin/traplined usr/libexec/trapline/trapline-vmm; do
   [ -x "$scratch/root/$program" ] || fail "$program is missing"
   ! readelf -d "$scratch/root/$program" | grep -E 'RPATH|RUNPATH' || fail "$program has a run path"
-  ! grep -aqF "$source/" "$scratch/root/$program" || fail "$program names the folder it was built in, $source"
 done
+find "$scratch/root" -name '*.gz' -exec gunzip -k {} +
+! grep -arlF "$source/" "$scratch/root" || fail "these name the folder they were built in, $source"
 # The completion is bash, and completes.
 completed=$(bash -c "source '$scratch/root/usr/share/bash-completion/completions/trapline'
   COMP_WORDS=(trapline sit) COMP_CWORD=1; _trapline; echo \"\${COMPREPLY[*]}\"")
