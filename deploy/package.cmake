@@ -44,9 +44,10 @@ foreach(kind sysusers tmpfiles)
 endforeach()
 # Outside of the prefix, as conffiles are.
 install(FILES ${deploy}/systemd/default DESTINATION /etc/default RENAME traplined)
-file(WRITE ${pages}/conffiles "/etc/default/traplined\n")
+install(FILES ${deploy}/systemd/traplined.toml DESTINATION /etc/trapline)
+file(WRITE ${pages}/conffiles "/etc/default/traplined\n/etc/trapline/traplined.toml\n")
 
-install(FILES ${deploy}/debian/copyright ${deploy}/README.md DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/trapline)
+install(FILES ${deploy}/debian/copyright ${deploy}/README.md ${deploy}/traplined.toml DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/trapline)
 install(FILES ${deploy}/debian/lintian-overrides DESTINATION ${CMAKE_INSTALL_DATADIR}/lintian/overrides RENAME trapline)
 # Written as it is packed, with the version that is packed.
 install(CODE "
