@@ -5,29 +5,13 @@
 #include <atomic>
 
 #include "core/base/log.h"
+#include "daemon/common/json_quote.h"
 #include "spdlog/sinks/stdout_sinks.h"
 
 namespace trapline::daemon {
 namespace {
 
 std::atomic<bool> as_json{false};
-
-std::string Quoted(const std::string& text) {
-  std::string out = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      char escape[8];
-      std::snprintf(escape, sizeof escape, "\\u%04x", c);
-      out += escape;
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
-}
 
 }  // namespace
 
@@ -47,14 +31,20 @@ void SetUpLogging(const std::string& level, bool json) {
   });
 }
 
-void Log(spdlog::level::level_enum level, const std::string& message, LogFields fields) {
-  std::string line = as_json ? "\"message\":" + Quoted(message) : message;
+void Log(spdlog::level::level_enum level, const std::string& message,
+         std::initializer_list<LogField> fields) {
+  Log(level, message, std::span(fields.begin(), fields.size()));
+}
+
+void Log(spdlog::level::level_enum level, const std::string& message,
+         std::span<const LogField> fields) {
+  std::string line = as_json ? "\"message\":" + JsonQuoted(message) : message;
   for (const auto& [key, value] : fields) {
     if (as_json) {
-      line += ",\"" + std::string(key) + "\":" + Quoted(value);
+      line += ",\"" + std::string(key) + "\":" + JsonQuoted(value);
     } else {
       bool plain = value.find_first_of(" \"=\n") == std::string::npos && !value.empty();
-      line += " " + std::string(key) + "=" + (plain ? value : Quoted(value));
+      line += " " + std::string(key) + "=" + (plain ? value : JsonQuoted(value));
     }
   }
   spdlog::log(level, "{}", line);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -10,13 +11,16 @@
 
 namespace trapline::daemon {
 
-using LogFields = std::initializer_list<std::pair<const char*, std::string>>;
+using LogField = std::pair<const char*, std::string>;
 
 // level: trace, debug, info, warning, error. Also takes the core's log lines. Once, before any
 // thread starts.
 void SetUpLogging(const std::string& level, bool json);
 
 // "message key=value ..."; in JSON the fields are members. Thread-safe.
-void Log(spdlog::level::level_enum level, const std::string& message, LogFields fields = {});
+void Log(spdlog::level::level_enum level, const std::string& message,
+         std::initializer_list<LogField> fields = {});
+void Log(spdlog::level::level_enum level, const std::string& message,
+         std::span<const LogField> fields);
 
 }  // namespace trapline::daemon

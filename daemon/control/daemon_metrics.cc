@@ -9,27 +9,15 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "daemon/access/public_services.h"
 #include "daemon/metrics/call_metrics.h"
 #include "daemon/metrics/families.h"
 #include "daemon/metrics/process_metrics.h"
-#include "trapline/v1/host.pb.h"
-#include "trapline/v1/sites.pb.h"
-#include "trapline/v1/traces.pb.h"
 
 namespace trapline::daemon {
 namespace {
 
 using Families = std::vector<prometheus::MetricFamily>;
-
-std::vector<const google::protobuf::ServiceDescriptor*> OwnServices() {
-  std::vector<const google::protobuf::ServiceDescriptor*> services;
-  for (const auto* file :
-       {v1::Vm::descriptor()->file(), v1::Site::descriptor()->file(),
-        v1::TraceRecord::descriptor()->file(), v1::HostInfo::descriptor()->file()}) {
-    for (int i = 0; i < file->service_count(); ++i) services.push_back(file->service(i));
-  }
-  return services;
-}
 
 void Append(Families more, Families* to) {
   to->insert(to->end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
@@ -120,7 +108,7 @@ void AppendStreams(const Activity& activity, Families* to) {
 }  // namespace
 
 DaemonMetrics::DaemonMetrics(Registry& registry, std::shared_ptr<CallTally> tally)
-    : registry_(registry), tally_(std::move(tally)), rpc_(OwnServices()) {}
+    : registry_(registry), tally_(std::move(tally)), rpc_(PublicServices()) {}
 
 std::vector<prometheus::MetricFamily> DaemonMetrics::Collect() const {
   auto begin = std::chrono::steady_clock::now();

@@ -12,6 +12,9 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "daemon/access/access_config.h"
+#include "daemon/access/audit_log.h"
+#include "daemon/access/authorizer.h"
 #include "daemon/common/logging.h"
 #include "daemon/control/daemon_metrics.h"
 #include "daemon/control/registry.h"
@@ -26,22 +29,24 @@ namespace {
 using namespace trapline::daemon;
 
 constexpr char kFooter[] = R"(
+Without a configuration file the user that runs traplined, and root, may do everything and nobody else anything.
+
 By default traplined listens on $XDG_RUNTIME_DIR/trapline/traplined.sock, or /run/trapline/traplined.sock where
 that variable is not set; `trapline` looks there too.
 
 Examples:
   traplined                                       serve this user
   traplined --listen unix:///tmp/t.sock           somewhere else (then: trapline --host unix:///tmp/t.sock ...)
-  traplined --listen-tcp 127.0.0.1:7443 --insecure-tcp   also to every process on this machine
+  traplined --config /etc/trapline/traplined.toml --listen-tcp 0.0.0.0:7443   others too, by role and certificate
   traplined --metrics-listen 9464                 metrics for Prometheus at http://127.0.0.1:9464/metrics
 
 SIGTERM and SIGINT end it: streams are told, VMs run on and are taken up by the next traplined of
 the same --run-dir and --state-dir, unless --on-exit stop; exit code 0.)";
 
 struct Options {
-  std::string listen, tcp, state_directory, run_directory,
+  std::string listen, tcp, config, state_directory, run_directory,
       log_level = "info", log_format = "text", vmm, on_exit = "leave", workers = "fork", metrics;
-  bool insecure_tcp = false, insecure_metrics = false;
+  bool insecure_metrics = false;
   uint32_t max_vms = 1000, metrics_max_vms = 100;
 };
 
@@ -87,6 +92,10 @@ absl::StatusOr<std::unique_ptr<MetricsExporter>> Export(
   return MetricsExporter::Start(*address, metrics);
 }
 
+absl::StatusOr<AccessConfig> LoadAccess(const std::string& path) {
+  return path.empty() ? AccessConfig{} : LoadAccessConfig(path);
+}
+
 int Serve(const Options& options) {
   std::error_code error;
   for (const std::string& directory : {options.state_directory, options.run_directory}) {
@@ -95,6 +104,10 @@ int Serve(const Options& options) {
   }
   if (access(options.vmm.c_str(), X_OK) != 0)
     return Fail("--vmm-path " + options.vmm + ": not a program; it should be trapline-vmm");
+  auto access_config = LoadAccess(options.config);
+  if (!access_config.ok()) return Fail(std::string(access_config.status().message()));
+  auto audit = AuditLog::Open(access_config->audit);
+  if (!audit.ok()) return Fail(std::string(audit.status().message()));
   auto store = Store::Open(options.state_directory + "/vms.sqlite");
   if (!store.ok()) return Fail(std::string(store.status().message()));
   std::vector<std::string> worker = {options.vmm, "--log-level", options.log_level};
@@ -112,8 +125,14 @@ int Serve(const Options& options) {
 
   std::string socket =
       options.listen.rfind("unix://", 0) == 0 ? options.listen.substr(7) : options.listen;
-  auto server = Server::Start(
-      {socket, options.tcp, options.insecure_tcp, metrics ? &metrics->rpc() : nullptr}, registry);
+  auto server =
+      Server::Start({.unix_socket = socket,
+                     .inherited = {},
+                     .tcp = options.tcp,
+                     .authorizer = std::make_shared<Authorizer>(*std::move(access_config)),
+                     .audit = audit->get(),
+                     .rpc_metrics = metrics ? &metrics->rpc() : nullptr},
+                    registry);
   if (!server.ok()) return Fail(std::string(server.status().message()));
   Log(spdlog::level::info, "serving",
       {{"socket", socket},
@@ -150,9 +169,11 @@ int main(int argc, char** argv) {
   app.footer(kFooter);
   app.set_version_flag("--version", TRAPLINE_VERSION);
   app.option_defaults()->always_capture_default();
-  app.add_option("--listen", options.listen, "Unix socket, as unix:///PATH or a path (mode 0660)");
-  app.add_option("--listen-tcp", options.tcp, "Also a loopback ADDRESS:PORT; needs --insecure-tcp");
-  app.add_flag("--insecure-tcp", options.insecure_tcp, "Allow TCP without authentication");
+  app.add_option("--config", options.config,
+                 "Who may do what, TLS, the audit log: a file as deploy/traplined.toml is one");
+  app.add_option("--listen", options.listen, "Unix socket, as unix:///PATH or a path");
+  app.add_option("--listen-tcp", options.tcp,
+                 "Also ADDRESS:PORT, by TLS; takes a [tls] section in the configuration");
   auto* metrics = app.add_option("--metrics-listen", options.metrics,
                                  "Serve metrics to Prometheus at [ADDRESS:]PORT, by HTTP; without "
                                  "an address at 127.0.0.1");

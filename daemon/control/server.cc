@@ -5,19 +5,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <filesystem>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "daemon/access/public_services.h"
+#include "daemon/access/tls.h"
+#include "daemon/access/unix_socket.h"
+#include "daemon/common/logging.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/resource_quota.h"
-#include "grpcpp/server_builder.h"
 
 namespace trapline::daemon {
 namespace {
@@ -25,91 +25,129 @@ namespace {
 constexpr int kMaxReceive = 4 << 20, kMaxSend = 32 << 20;
 // For calls under way; watchers are told at once. A client that is connected and idle uses it up.
 constexpr auto kStopDeadline = std::chrono::seconds(1);
+// Who connects has to say hello by then.
+constexpr int kHandshakeMs = 10'000;
 constexpr int kMaxThreads = 512;
-constexpr size_t kMaxSocketPath = 107;  // sockaddr_un
 
-bool Loopback(const std::string& address) {
-  std::string host = address.substr(0, address.rfind(':'));
-  return host == "127.0.0.1" || host == "localhost" || host == "[::1]";
+const google::protobuf::ServiceDescriptor& Descriptor(const char* full_name) {
+  return *google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(full_name);
 }
 
-absl::Status Failed(const std::string& what) {
-  return absl::UnavailableError(absl::StrCat(what, ": ", strerror(errno)));
+PeerAcceptor::OnRefused ReportRefusals(AuditLog& audit) {
+  return [&audit](const Caller& caller, const std::string& reason) {
+    audit.Write({caller, "connect", "", "PERMISSION_DENIED", "CONNECTION_REFUSED", reason});
+  };
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ListenOptions& options,
-                                                      Registry& registry) {
-  if (!options.tcp.empty() &&
-      (options.tcp.rfind(':') == std::string::npos || !Loopback(options.tcp))) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--listen-tcp ", options.tcp,
-                     ": TCP is not authenticated yet, so only 127.0.0.1, [::1] and localhost with "
-                     "a port are allowed"));
-  }
-  if (!options.tcp.empty() && !options.insecure_tcp) {
-    return absl::InvalidArgumentError(
-        "--listen-tcp: TCP is not authenticated yet; say --insecure-tcp as well if every user of "
-        "this machine may control the VMs");
-  }
-  if (options.unix_socket.size() > kMaxSocketPath) {
-    return absl::InvalidArgumentError(absl::StrCat("the socket path ", options.unix_socket,
-                                                   " is longer than ", kMaxSocketPath, " bytes"));
-  }
-  auto server = std::unique_ptr<Server>(new Server(registry));
-  server->socket_ = options.unix_socket;
-  std::error_code error;
-  std::filesystem::create_directories(std::filesystem::path(options.unix_socket).parent_path(),
-                                      error);
-  std::string lock = options.unix_socket + ".lock";
-  server->lock_ = base::UniqueFd(open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!server->lock_.valid()) return Failed(lock);
-  if (flock(server->lock_.get(), LOCK_EX | LOCK_NB) != 0) {
-    return absl::AlreadyExistsError(absl::StrCat("another traplined serves ", options.unix_socket));
-  }
-  unlink(options.unix_socket.c_str());  // ours alone by the lock, so what is there is stale
-  // Only who holds the lock may take up workers; and who is served finds all VMs there.
-  if (auto status = registry.Load(); !status.ok()) return status;
+Server::Server(ListenOptions options, Registry& registry)
+    : options_(std::move(options)),
+      registry_(registry),
+      audit_calls_(*options_.audit, PublicServices()),
+      vms_(registry, *options_.authorizer),
+      sites_(registry),
+      traces_(registry),
+      host_(registry) {}
 
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(ListenOptions options, Registry& registry) {
+  auto server = std::unique_ptr<Server>(new Server(std::move(options), registry));
+  if (auto status = server->Lock(); !status.ok()) return status;
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  builder.AddListeningPort("unix:" + options.unix_socket, grpc::InsecureServerCredentials());
-  if (!options.tcp.empty())
-    builder.AddListeningPort(options.tcp, grpc::InsecureServerCredentials(), &server->tcp_port_);
+  server->acceptor_ = std::make_unique<PeerAcceptor>(server->options_.authorizer, builder,
+                                                     ReportRefusals(*server->options_.audit));
+  if (auto status = server->AddTcp(builder); !status.ok()) return status;
+  auto listener = server->Listen();
+  if (!listener.ok()) return listener.status();
+  // Who is served finds all VMs there.
+  if (auto status = registry.Load(); !status.ok()) return status;
   // Each stream that is open holds a thread; who asks for one more gets RESOURCE_EXHAUSTED.
   grpc::ResourceQuota quota("traplined");
   quota.SetMaxThreads(kMaxThreads);
   builder.SetResourceQuota(quota);
   builder.SetMaxReceiveMessageSize(kMaxReceive);
   builder.SetMaxSendMessageSize(kMaxSend);
-  if (options.rpc_metrics) {
-    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> creators;
-    creators.push_back(options.rpc_metrics->Interceptors());
-    builder.experimental().SetInterceptorCreators(std::move(creators));
-  }
-  for (grpc::Service* service :
-       {static_cast<grpc::Service*>(&server->vms_), static_cast<grpc::Service*>(&server->sites_),
-        static_cast<grpc::Service*>(&server->traces_),
-        static_cast<grpc::Service*>(&server->host_)}) {
-    builder.RegisterService(service);
-  }
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> creators;
+  if (server->options_.rpc_metrics)
+    creators.push_back(server->options_.rpc_metrics->Interceptors());
+  creators.push_back(server->audit_calls_.Interceptors());
+  builder.experimental().SetInterceptorCreators(std::move(creators));
+  server->AddServices(builder);
   server->server_ = builder.BuildAndStart();
-  if (!server->server_ || (!options.tcp.empty() && server->tcp_port_ == 0)) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", options.unix_socket,
-                                               options.tcp.empty() ? "" : " and ", options.tcp));
-  }
-  if (chmod(options.unix_socket.c_str(), 0660) != 0) return Failed(options.unix_socket);
+  if (!server->server_ || (!server->options_.tcp.empty() && server->tcp_port_ == 0))
+    return absl::UnavailableError(absl::StrCat("cannot listen on ", server->options_.tcp));
+  if (auto status = server->acceptor_->Start(*std::move(listener)); !status.ok()) return status;
   return server;
+}
+
+absl::Status Server::Lock() {
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path(options_.unix_socket).parent_path(),
+                                      error);
+  const std::string path = options_.unix_socket + ".lock";
+  lock_ = base::UniqueFd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock_.valid()) return absl::ErrnoToStatus(errno, path);
+  if (flock(lock_.get(), LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
+  return absl::AlreadyExistsError(absl::StrCat("another traplined serves ", options_.unix_socket));
+}
+
+absl::StatusOr<base::UniqueFd> Server::Listen() {
+  if (options_.inherited.valid()) {
+    if (auto status = CheckListening(options_.inherited.get()); !status.ok()) return status;
+    return std::move(options_.inherited);
+  }
+  // Ours alone by the lock, so what is there is stale.
+  auto listener = ListenUnix(options_.unix_socket, options_.authorizer->config().socket);
+  own_socket_ = listener.ok();
+  return listener;
+}
+
+absl::Status Server::AddTcp(grpc::ServerBuilder& builder) {
+  if (options_.tcp.empty()) return absl::OkStatus();
+  const TlsConfig& tls = options_.authorizer->config().tls;
+  if (options_.tcp.rfind(':') == std::string::npos) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--listen-tcp ", options_.tcp, " is not of the form ADDRESS:PORT"));
+  }
+  if (tls.certificate.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--listen-tcp ", options_.tcp,
+                     " takes a certificate: a [tls] section in the file that --config names"));
+  }
+  auto credentials = TlsCredentials(tls, std::make_shared<CertificateAdmission>(
+                                             options_.authorizer, ReportRefusals(*options_.audit)));
+  if (!credentials.ok()) return credentials.status();
+  builder.AddListeningPort(options_.tcp, *credentials, &tcp_port_);
+  return absl::OkStatus();
+}
+
+void Server::AddServices(grpc::ServerBuilder& builder) {
+  auto add = [&](grpc::Service& service, const char* name,
+                 const std::vector<CallbackMethod>& callback_methods) {
+    guarded_.push_back(std::make_unique<GuardedService>(service, Descriptor(name),
+                                                        *options_.authorizer, callback_methods));
+    builder.RegisterService(guarded_.back().get());
+  };
+  add(vms_, v1::Vms::service_full_name(),
+      {DialogueCallback<v1::ConsoleRequest, v1::ConsoleResponse>("Console")});
+  add(sites_, v1::Sites::service_full_name(),
+      {ServerStreamCallback<v1::WatchSitesRequest, v1::WatchSitesResponse>("WatchSites")});
+  add(traces_, v1::Traces::service_full_name(),
+      {ServerStreamCallback<v1::StreamHypercallsRequest, v1::StreamHypercallsResponse>(
+          "StreamHypercalls")});
+  add(host_, v1::Host::service_full_name(), {});
 }
 
 void Server::Stop() {
   if (auto* health = server_->GetHealthCheckService()) health->SetServingStatus(false);
   registry_.BeginShutdown();
+  acceptor_->Stop();
   server_->Shutdown(std::chrono::system_clock::now() + kStopDeadline);
   server_->Wait();
-  unlink(socket_.c_str());
+  if (own_socket_) unlink(options_.unix_socket.c_str());
 }
 
 }  // namespace trapline::daemon

@@ -2,6 +2,7 @@
 // The public API's services over the registry.
 #pragma once
 
+#include "daemon/access/authorizer.h"
 #include "daemon/control/registry.h"
 #include "daemon/control/stream_pump.h"
 #include "trapline/v1/host.grpc.pb.h"
@@ -15,7 +16,8 @@ namespace trapline::daemon {
 // handler on one thread cannot. Watches of sites and traces are too, as one thread serves them all.
 class VmsService final : public v1::Vms::WithCallbackMethod_Console<v1::Vms::Service> {
  public:
-  explicit VmsService(Registry& registry) : registry_(registry) {}
+  VmsService(Registry& registry, const Authorizer& authorizer)
+      : registry_(registry), authorizer_(authorizer) {}
   grpc::Status CreateVm(grpc::ServerContext*, const v1::CreateVmRequest*, v1::Vm*) override;
   grpc::Status GetVm(grpc::ServerContext*, const v1::GetVmRequest*, v1::Vm*) override;
   grpc::Status ListVms(grpc::ServerContext*, const v1::ListVmsRequest*,
@@ -44,6 +46,7 @@ class VmsService final : public v1::Vms::WithCallbackMethod_Console<v1::Vms::Ser
   grpc::Status Move(const char* method, worker::v1::MoveRequest::Kind kind, const Request& request,
                     v1::Vm* response);
   Registry& registry_;
+  const Authorizer& authorizer_;
 };
 
 class SitesService final : public v1::Sites::WithCallbackMethod_WatchSites<v1::Sites::Service> {

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -29,6 +30,16 @@ absl::Status SyncDirectory(const std::filesystem::path& directory) {
   if (fd.valid() && fsync(fd.get()) == 0) return absl::OkStatus();
   return absl::UnavailableError(
       absl::StrCat("the state directory's entry in ", directory.string(), ": ", strerror(errno)));
+}
+
+// Definitions are for those who may list VMs. SQLite gives its other files the mode of this one,
+// and takes no notice of a file that is empty. It has to be closed again before SQLite opens it,
+// whose locks go with the first descriptor of the process that is closed.
+absl::Status MakePrivate(const std::string& path) {
+  base::UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (fd.valid() && fchmod(fd.get(), 0600) == 0) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("the state database ", path, ": opening it: ", strerror(errno)));
 }
 
 template <typename Message>
@@ -55,6 +66,7 @@ absl::Status Store::Failed(const std::string& what) {
 }
 
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& path) {
+  if (auto status = MakePrivate(path); !status.ok()) return status;
   sqlite3* db = nullptr;
   int opened =
       sqlite3_open_v2(path.c_str(), &db,

@@ -68,11 +68,20 @@ grpc::Status Paginate(int32_t page_size, const std::string& token, size_t total,
 
 // ---- Standard methods ----
 
-grpc::Status VmsService::CreateVm(grpc::ServerContext*, const v1::CreateVmRequest* request,
+grpc::Status VmsService::CreateVm(grpc::ServerContext* context, const v1::CreateVmRequest* request,
                                   v1::Vm* response) {
+  v1::CreateVmRequest wanted = *request;
+  v1::VmSpec& spec = *wanted.mutable_vm()->mutable_spec();
+  const Caller caller = CallerOf(*context->auth_context());
+  for (const auto& [field, path] :
+       {std::pair{"vm.spec.kernel_path", spec.mutable_kernel_path()},
+        std::pair{"vm.spec.initrd_path", spec.mutable_initrd_path()},
+        std::pair{"vm.spec.symbols_path", spec.mutable_symbols_path()}}) {
+    if (auto status = authorizer_.ConfineImage(caller, field, path); !status.ok()) return status;
+  }
   return registry_.Once("CreateVm", request->request_id(), *request, response, [&] {
     std::shared_ptr<ManagedVm> vm;
-    grpc::Status status = registry_.Create(*request, &vm);
+    grpc::Status status = registry_.Create(wanted, &vm);
     if (status.ok()) *response = vm->Snapshot();
     return status;
   });

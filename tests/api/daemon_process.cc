@@ -170,9 +170,8 @@ std::string DaemonProcess::Log() const {
   return std::string((std::istreambuf_iterator<char>(log)), {});
 }
 
-int DaemonProcess::metrics_port() const {
+int DaemonProcess::LoggedPort(const std::string& key) const {
   // It serves before it says where.
-  const std::string key = "metrics_port=";
   for (;;) {
     std::string log = Log();
     size_t at = log.find(key), end = log.find('\n', at);

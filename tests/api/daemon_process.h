@@ -36,7 +36,11 @@ class DaemonProcess {
                         v1::Engine engine = v1::ENGINE_UNSPECIFIED);
   pid_t pid() const { return pid_; }
   // Where --metrics-listen 0 came to.
-  int metrics_port() const;
+  int metrics_port() const { return LoggedPort("metrics_port="); }
+  // The same of --listen-tcp.
+  int tcp_port() const { return LoggedPort("tcp_port="); }
+  // Its log so far.
+  std::string Log() const;
   // An idle guest of 16 MiB (core/guest/examples/idle.c) on that engine.
   grpc::Status CreateIdleVm(const std::string& id, v1::Engine engine = v1::ENGINE_UNSPECIFIED);
   grpc::Status StartVm(const std::string& id);
@@ -57,7 +61,7 @@ class DaemonProcess {
   void KeepDirectory() { keep_ = true; }
 
  private:
-  std::string Log() const;
+  int LoggedPort(const std::string& key) const;
 
   std::string directory_;
   bool keep_ = false;

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Handlers that ask first.
+#include "daemon/access/guarded_service.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "daemon/access/caller.h"
+#include "google/protobuf/message.h"
+#include "grpc/support/log.h"
+
+namespace trapline::daemon {
+namespace {
+
+using google::protobuf::MethodDescriptor;
+using grpc::internal::MethodHandler;
+using grpc::internal::RpcMethod;
+using grpc::internal::RpcServiceMethod;
+
+// Names a member of the base class that only derived classes may name; it is called on a service
+// of whatever type.
+class Handlers : public grpc::Service {
+ public:
+  static MethodHandler* Of(grpc::Service& service, int method) {
+    return (service.*&Handlers::GetHandler)(method);
+  }
+};
+
+class GuardedHandler final : public MethodHandler {
+ public:
+  // refused: of a callback method; null for a handler that sends the status that it is given.
+  GuardedHandler(MethodHandler* handler, Refusal refusal, MethodHandler* refused)
+      : handler_(handler), refusal_(std::move(refusal)), refused_(refused) {}
+
+  void* Deserialize(grpc_call* call, grpc_byte_buffer* request, grpc::Status* status,
+                    void** data) override {
+    return handler_->Deserialize(call, request, status, data);
+  }
+
+  void RunHandler(const HandlerParameter& parameter) override {
+    const grpc::Status denied = refusal_(*parameter.server_context);
+    if (denied.ok()) {
+      handler_->RunHandler(parameter);
+    } else if (refused_) {
+      refused_->RunHandler(parameter);
+    } else {
+      // It lies in the call's arena, and a handler only destroys what it uses.
+      if (parameter.request != nullptr)
+        static_cast<google::protobuf::Message*>(parameter.request)->~Message();
+      handler_->RunHandler(HandlerParameter(parameter.call, parameter.server_context, nullptr,
+                                            denied, parameter.internal_data,
+                                            parameter.call_requester));
+    }
+  }
+
+ private:
+  MethodHandler* const handler_;
+  const Refusal refusal_;
+  const std::unique_ptr<MethodHandler> refused_;
+};
+
+RpcMethod::RpcType TypeOf(const MethodDescriptor& method) {
+  if (method.client_streaming())
+    return method.server_streaming() ? RpcMethod::BIDI_STREAMING : RpcMethod::CLIENT_STREAMING;
+  return method.server_streaming() ? RpcMethod::SERVER_STREAMING : RpcMethod::NORMAL_RPC;
+}
+
+}  // namespace
+
+GuardedService::GuardedService(grpc::Service& service,
+                               const google::protobuf::ServiceDescriptor& descriptor,
+                               const Authorizer& authorizer,
+                               const std::vector<CallbackMethod>& callback_methods) {
+  // Generated services number their methods as their descriptors do.
+  for (int i = 0; i < descriptor.method_count(); ++i) {
+    const MethodDescriptor& method = *descriptor.method(i);
+    paths_.push_back(absl::StrCat("/", descriptor.full_name(), "/", method.name()));
+    auto refusal = [&authorizer, &method](const grpc::ServerContextBase& context) {
+      return authorizer.Check(CallerOf(*context.auth_context()), method);
+    };
+    const auto callback = std::find_if(
+        callback_methods.begin(), callback_methods.end(),
+        [&](const CallbackMethod& candidate) { return candidate.name == method.name(); });
+    const bool calls_back = callback != callback_methods.end();
+    // Such a handler of the synchronous API would run whatever the status it is given.
+    GPR_ASSERT(calls_back || !method.client_streaming());
+    auto* handler = new GuardedHandler(Handlers::Of(service, i), refusal,
+                                       calls_back ? callback->refuse(refusal) : nullptr);
+    AddMethod(new RpcServiceMethod(paths_.back().c_str(), TypeOf(method),
+                                   calls_back ? nullptr : handler));
+    if (calls_back) MarkMethodCallback(i, handler);
+  }
+}
+
+}  // namespace trapline::daemon

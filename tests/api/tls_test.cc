@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who may do what over TCP, with the certificates that deploy/test-ca.sh makes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "grpcpp/create_channel.h"
+#include "grpcpp/security/credentials.h"
+#include "tests/api/daemon_process.h"
+#include "tests/api/tls_handshake.h"
+
+namespace trapline::daemon {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string Read(const std::string& path) {
+  std::ifstream file(path);
+  return std::string((std::istreambuf_iterator<char>(file)), {});
+}
+
+class Tls : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/trapline-tls-XXXXXX";
+    directory_ = mkdtemp(name);
+    Issue("ca");
+    std::ofstream(directory_ + "/t.toml")
+        << "[tls]\ncertificate = \"" << directory_ << "/ca/server.pem\"\nkey = \"" << directory_
+        << "/ca/server.key\"\nclient_ca = \"" << directory_ << "/ca/ca.pem\"\n"
+        << "[access.viewer]\nsans = [\"dns:viewer.clients.trapline.test\"]\n"
+        << "[access.operator]\nsans = [\"dns:oper*.clients.trapline.test\"]\n"
+        << "[audit]\nfile = \"" << directory_ << "/audit.log\"\n";
+    daemon_ = std::make_unique<DaemonProcess>(
+        directory_, std::vector<std::string>{"--config", directory_ + "/t.toml", "--listen-tcp",
+                                             "127.0.0.1:0"});
+    daemon_->KeepDirectory();
+  }
+  void TearDown() override {
+    daemon_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+
+  void Issue(const std::string& inner, const std::string& options = "",
+             const std::string& names = "localhost") {
+    const std::string command = std::string(TRAPLINE_DEPLOY_DIR "/test-ca.sh ") + options + " " +
+                                directory_ + "/" + inner + " " + names + " >/dev/null";
+    ASSERT_EQ(system(command.c_str()), 0) << command;
+  }
+
+  // The answer to StopVm, which takes an operator; who: of the certificates in the directory
+  // `inner`; empty: none is shown.
+  grpc::Status StopAs(const std::string& who, const std::string& inner = "ca") {
+    grpc::SslCredentialsOptions options;
+    options.pem_root_certs = Read(directory_ + "/ca/ca.pem");
+    if (!who.empty()) {
+      options.pem_cert_chain = Read(directory_ + "/" + inner + "/" + who + ".pem");
+      options.pem_private_key = Read(directory_ + "/" + inner + "/" + who + ".key");
+    }
+    grpc::ChannelArguments own;
+    own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    auto channel = grpc::CreateCustomChannel("localhost:" + std::to_string(daemon_->tcp_port()),
+                                             grpc::SslCredentials(options), own);
+    grpc::ClientContext context;
+    v1::StopVmRequest request;
+    request.set_name("vms/a");
+    v1::StopVmResponse response;
+    return v1::Vms::NewStub(channel)->StopVm(&context, request, &response);
+  }
+
+  std::string directory_;
+  std::unique_ptr<DaemonProcess> daemon_;
+};
+
+TEST_F(Tls, CertificatesHaveTheRolesOfTheirNames) {
+  EXPECT_EQ(StopAs("operator").error_code(), grpc::NOT_FOUND);
+  const grpc::Status denied = StopAs("viewer");
+  EXPECT_EQ(denied.error_code(), grpc::PERMISSION_DENIED);
+  EXPECT_EQ(denied.error_message(),
+            "trapline.v1.Vms/StopVm needs the role operator; certificate "
+            "dns:viewer.clients.trapline.test has viewer");
+  EXPECT_THAT(Read(directory_ + "/audit.log"),
+              HasSubstr("\"who\":\"certificate dns:viewer.clients.trapline.test\""));
+}
+
+TEST_F(Tls, ACertificateThatNoRoleIsGivenToMayDoNothing) {
+  const grpc::Status denied = StopAs("admin");  // this configuration has no admins
+  EXPECT_EQ(denied.error_code(), grpc::PERMISSION_DENIED);
+  EXPECT_THAT(denied.error_message(),
+              HasSubstr("certificate dns:admin.clients.trapline.test has no role here"));
+  EXPECT_THAT(Read(directory_ + "/audit.log"), HasSubstr("dns:admin.clients.trapline.test"));
+}
+
+TEST_F(Tls, CertificatesThatAreNoneOfOursDoNotComeIn) {
+  Issue("other");
+  EXPECT_EQ(StopAs("operator", "other").error_code(), grpc::UNAVAILABLE);
+  EXPECT_EQ(StopAs("").error_code(), grpc::UNAVAILABLE);
+  // What the daemon's own CA says it may be used for is servers.
+  EXPECT_EQ(StopAs("server").error_code(), grpc::UNAVAILABLE);
+}
+
+TEST_F(Tls, CertificatesThatAreOverDoNotComeIn) {
+  Issue("over");
+  std::filesystem::copy_file(directory_ + "/ca/ca.pem", directory_ + "/over/ca.pem",
+                             std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy_file(directory_ + "/ca/ca.key", directory_ + "/over/ca.key",
+                             std::filesystem::copy_options::overwrite_existing);
+  Issue("over");
+  EXPECT_EQ(StopAs("operator", "over").error_code(), grpc::NOT_FOUND);
+  Issue("over", "--days -1");
+  EXPECT_EQ(StopAs("operator", "over").error_code(), grpc::UNAVAILABLE);
+}
+
+TEST_F(Tls, OldVersionsAreRefused) {
+  EXPECT_FALSE(ShakeHands(daemon_->tcp_port(), TLS1_1_VERSION, directory_ + "/ca").done);
+  EXPECT_TRUE(ShakeHands(daemon_->tcp_port(), TLS1_2_VERSION, directory_ + "/ca").done);
+  EXPECT_TRUE(ShakeHands(daemon_->tcp_port(), TLS1_3_VERSION, directory_ + "/ca").done);
+}
+
+TEST_F(Tls, CertificatesAreReadAgainWithoutARestart) {
+  auto serial = [&] {
+    return ShakeHands(daemon_->tcp_port(), TLS1_3_VERSION, directory_ + "/ca").server_serial;
+  };
+  const std::string before = serial();
+  ASSERT_NE(before, "");
+  Issue("ca");
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  std::string after = before;
+  while ((after == before || after.empty()) && std::chrono::steady_clock::now() < patience)
+    after = serial();
+  EXPECT_NE(after, before);
+  EXPECT_EQ(StopAs("operator").error_code(), grpc::NOT_FOUND);
+}
+
+TEST_F(Tls, FilesThatDoNotFitTogetherAreRefusedAtTheStart) {
+  const std::string config = directory_ + "/wrong.toml";
+  auto start = [&](const std::string& certificate, const std::string& key) {
+    std::ofstream(config) << "[tls]\ncertificate = \"" << directory_ << "/ca/" << certificate
+                          << "\"\nkey = \"" << directory_ << "/ca/" << key << "\"\nclient_ca = \""
+                          << directory_ << "/ca/ca.pem\"\n";
+    return RunDaemon({"--config", config, "--listen", directory_ + "/w.sock", "--run-dir",
+                      directory_ + "/w", "--state-dir", directory_ + "/w", "--log-level", "error",
+                      "--listen-tcp", "127.0.0.1:0"});
+  };
+  EXPECT_EQ(start("server.pem", "viewer.key"), 1);
+  EXPECT_EQ(start("none.pem", "server.key"), 1);
+  EXPECT_EQ(start("server.key", "server.key"), 1);
+}
+
+}  // namespace
+}  // namespace trapline::daemon
