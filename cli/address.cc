@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the daemon is, and why it does not answer.
+// Where a daemon is, and why it does not answer.
 #include "cli/address.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -21,44 +22,58 @@
 namespace trapline::cli {
 namespace {
 
+constexpr int kPatienceMs = 1000;
 constexpr absl::string_view kSystemSocket = "/run/trapline/traplined.sock";
 
 bool IsLoopback(absl::string_view host) {
-  return host == "localhost" || host == "[::1]" || absl::StartsWith(host, "127.");
+  // Not 127.example, which is anyone's.
+  const bool number = host.find_first_not_of("0123456789.") == absl::string_view::npos;
+  return host == "localhost" || host == "[::1]" || (number && absl::StartsWith(host, "127."));
 }
 
-// errno of connecting to the socket, 0 where something listens.
-int ConnectErrno(const std::string& path) {
+// What comes of connecting to a socket.
+struct Attempt {
+  int error;     // 0 where something listens
+  bool refused;  // it accepted and hung up, as traplined does where it knows of no role
+};
+
+Attempt Connect(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.data(), path.size());
   const base::UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const auto* generic = reinterpret_cast<const sockaddr*>(&address);
-  return connect(fd.get(), generic, sizeof address) == 0 ? 0 : errno;
+  if (connect(fd.get(), generic, sizeof address) != 0) return {errno, false};
+  // HTTP/2 has its server speak at once.
+  pollfd answer{fd.get(), POLLIN, 0};
+  char byte;
+  const bool hung_up = poll(&answer, 1, kPatienceMs) == 1 && recv(fd.get(), &byte, 1, 0) <= 0;
+  return {0, hung_up};
+}
+
+absl::Status NoRole(const Address& address) {
+  return WithHint(
+      absl::PermissionDeniedError(absl::StrCat("traplined at ", address.text, " hung up: user ",
+                                               geteuid(),
+                                               " has no role there, or too many connections")),
+      "an administrator gives roles in the [access] sections of traplined's configuration, and its "
+      "audit log has the reason");
 }
 
 std::string StartCommand(const Address& address) {
   if (address.text == DefaultHost()) return "traplined";
-  return address.unix_path.empty()
-             ? absl::StrCat("traplined --listen-tcp ", address.grpc_target, " --insecure-tcp")
-             : absl::StrCat("traplined --listen ", address.text);
+  return absl::StrCat("traplined --listen ", address.text);
 }
 
 absl::StatusOr<Address> ParseTcp(absl::string_view text, absl::string_view host_port) {
   const size_t colon = host_port.rfind(':');
   int port = 0;
-  if (colon == absl::string_view::npos || !absl::SimpleAtoi(host_port.substr(colon + 1), &port) ||
-      port < 1 || port > 65535) {
+  if (colon == absl::string_view::npos || colon == 0 ||
+      !absl::SimpleAtoi(host_port.substr(colon + 1), &port) || port < 1 || port > 65535) {
     return UsageError("--host", absl::StrCat("'", text, "' is neither unix:///path nor HOST:PORT"));
   }
-  if (!IsLoopback(host_port.substr(0, colon))) {
-    return WithHint(
-        UsageError("--host", absl::StrCat("'", text,
-                                          "' is not a loopback address; TCP is not encrypted yet")),
-        "a tunnel reaches another machine: ssh -L 7400:/run/trapline/traplined.sock HOST, then "
-        "--host localhost:7400");
-  }
-  return Address{std::string(text), std::string(host_port), ""};
+  return Address{std::string(text), std::string(host_port), "",
+                 IsLoopback(host_port.substr(0, colon))};
 }
 
 }  // namespace
@@ -93,22 +108,24 @@ std::string DefaultHost() {
   return absl::StrCat("unix://", kSystemSocket);
 }
 
-absl::Status ExplainUnreachable(const Address& address, absl::Status failure) {
+absl::Status ExplainUnreachable(const Address& address, const std::string& where,
+                                absl::Status failure) {
   if (address.unix_path.empty()) {
-    return WithHint(absl::UnavailableError(absl::StrCat("cannot reach traplined at ", address.text,
-                                                        ": ", failure.message())),
-                    absl::StrCat("start it with: ", StartCommand(address)));
+    return WithHint(absl::UnavailableError(
+                        absl::StrCat("cannot reach traplined at ", where, ": ", failure.message())),
+                    "traplined speaks TLS there, which takes --ca-cert, --cert and --key; without "
+                    "them only a tunnel to its Unix socket does");
   }
-  const int error = ConnectErrno(address.unix_path);
-  switch (error) {
+  const Attempt attempt = Connect(address.unix_path);
+  switch (attempt.error) {
     case 0:
-      return failure;
+      return attempt.refused ? NoRole(address) : failure;
     case EACCES:
     case EPERM:
-      return WithHint(
-          absl::PermissionDeniedError(absl::StrCat("the socket ", address.unix_path,
-                                                   " may not be opened: ", std::strerror(error))),
-          "its group may: ask to be added to it, or run the command as that user");
+      return WithHint(absl::PermissionDeniedError(
+                          absl::StrCat("the socket ", address.unix_path,
+                                       " may not be opened: ", std::strerror(attempt.error))),
+                      "its group may: ask to be added to it, or run the command as that user");
     case ENOENT:
     case ENOTDIR:
       return WithHint(absl::UnavailableError(absl::StrCat(
@@ -121,7 +138,7 @@ absl::Status ExplainUnreachable(const Address& address, absl::Status failure) {
                       absl::StrCat("start it with: ", StartCommand(address)));
     default:
       return absl::UnavailableError(
-          absl::StrCat("cannot reach traplined at ", address.text, ": ", std::strerror(error)));
+          absl::StrCat("cannot reach traplined at ", where, ": ", std::strerror(attempt.error)));
   }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the daemon is: from --host, TRAPLINE_HOST or the default, and why it does not answer.
+// Where a daemon is, and why it does not answer.
 #pragma once
 
 #include <string>
@@ -14,11 +14,10 @@ struct Address {
   std::string text;  // as people write it: unix:///run/trapline/traplined.sock, 127.0.0.1:7400
   std::string grpc_target;  // as gRPC wants it
   std::string unix_path;    // empty for TCP
+  bool loopback = true;     // this machine
 };
 
-// unix:///absolute/path, or HOST:PORT (also tcp://HOST:PORT) with a loopback host: the daemon
-// offers no more without TLS, and what is typed at a console should not cross a network in clear.
-// INVALID_ARGUMENT otherwise.
+// unix:///absolute/path, or HOST:PORT (also tcp://HOST:PORT). INVALID_ARGUMENT otherwise.
 absl::StatusOr<Address> ParseAddress(absl::string_view text);
 
 // The socket in $XDG_RUNTIME_DIR if that is set, else the one in /run; the latter too where only it
@@ -26,7 +25,9 @@ absl::StatusOr<Address> ParseAddress(absl::string_view text);
 std::string DefaultHost();
 
 // Asks the operating system why nothing answers there: UNAVAILABLE (with how to start the daemon)
-// or PERMISSION_DENIED. Where it does answer, `failure` is returned as it is.
-absl::Status ExplainUnreachable(const Address& address, absl::Status failure);
+// or PERMISSION_DENIED. Where it does answer, `failure` is returned as it is. where: the address,
+// and who named it.
+absl::Status ExplainUnreachable(const Address& address, const std::string& where,
+                                absl::Status failure);
 
 }  // namespace trapline::cli

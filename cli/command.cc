@@ -62,10 +62,7 @@ CLI::App& Commands::Add(CLI::App& parent, const Spec& spec, Action action) {
         ->group("Output");
   }
   if (spec.remote) {
-    app->add_option("--host", options_.host,
-                    "The daemon: unix:///path or a loopback HOST:PORT (or TRAPLINE_HOST)")
-        ->type_name("ADDRESS")
-        ->group("Connection");
+    AddEndpointFlags(*app, options_.endpoint);
     AddDuration(*app, "--timeout", options_.timeout, "Give up after this long (exit code 7)")
         ->group("Connection");
   }
@@ -78,6 +75,18 @@ CLI::App& Commands::Add(CLI::App& parent, const Spec& spec, Action action) {
         action_ = action;
       });
   return *app;
+}
+
+void AddEndpointFlags(CLI::App& app, EndpointFlags& flags) {
+  const auto add = [&app](const char* flag, std::string& value, const char* type,
+                          const char* description) {
+    app.add_option(flag, value, description)->type_name(type)->group("Connection");
+  };
+  add("--host", flags.host, "ADDRESS", "The daemon: unix:///path or HOST:PORT (or TRAPLINE_HOST)");
+  add("--context", flags.context, "CONTEXT", "The daemon by its name; see 'trapline context'");
+  add("--ca-cert", flags.tls.ca_cert, "FILE", "For HOST:PORT: who signed the daemon's certificate");
+  add("--cert", flags.tls.cert, "FILE", "Our certificate");
+  add("--key", flags.tls.key, "FILE", "Its key");
 }
 
 CLI::Option* AddSize(CLI::App& app, const std::string& flag, uint64_t& bytes,

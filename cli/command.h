@@ -32,7 +32,7 @@ class Commands {
     Formats formats = kDocumentFormats;  // what -o may ask for; 0: the command has no -o
     std::string format_flag = "-o,--output";
     std::string examples;  // shown under "Examples:", one line each
-    bool remote = true;    // talks to the daemon: has --host and --timeout
+    bool remote = true;    // talks to the daemon: has --host and the like
   };
 
   CLI::App& root() { return root_; }
@@ -52,6 +52,9 @@ class Commands {
   Formats formats_ = 0;
   Action action_;
 };
+
+// --host, --context and certificates.
+void AddEndpointFlags(CLI::App& app, EndpointFlags& flags);
 
 // Flags whose values are sizes, durations or numbers as units.h reads them; a bad one is a usage
 // error that names it.
@@ -75,6 +78,7 @@ void AddSitesCommands(Commands& commands);
 void AddTraceCommand(Commands& commands);
 void AddHostCommand(Commands& commands);
 void AddBenchCommands(Commands& commands);
+void AddContextCommands(Commands& commands);
 void AddCompletionCommand(Commands& commands);
 void AddVersionCommand(Commands& commands);
 

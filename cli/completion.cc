@@ -44,6 +44,10 @@ _trapline_vms() {
   _trapline_words "$2 $(trapline vm ls -o name --timeout 2s 2>/dev/null)" "$1"
 }
 
+_trapline_contexts() {
+  _trapline_words "$(trapline context ls -o name 2>/dev/null)" "$1"
+}
+
 _trapline() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
   local command='' i
@@ -80,6 +84,8 @@ std::vector<std::string> FlagsOf(const CLI::Option& option) {
 std::string ValueCompletion(const CLI::Option& option) {
   const std::string type = option.get_type_name();
   if (type == "FILE") return "_trapline_files \"$current\"";
+  if (type == "CONTEXT" || option.get_name(true) == "CONTEXT")
+    return "_trapline_contexts \"$current\"";
   if (option.get_name(true) == "VM") return "_trapline_vms \"$current\"";
   if (!absl::StrContains(type, '|')) return "";
   return absl::StrCat("_trapline_words '", absl::StrReplaceAll(type, {{"|", " "}}),

@@ -33,8 +33,9 @@ Exit codes:
   6 denied   7 timeout; 'trapline run' ends with the guest's own exit status
 
 Environment:
-  TRAPLINE_HOST   the daemon, as for --host
-  NO_COLOR        no colour, even on a terminal
+  TRAPLINE_HOST    the daemon, as for --host
+  TRAPLINE_CONFIG  where contexts are kept, in place of ~/.config/trapline/config.toml
+  NO_COLOR         no colour, even on a terminal
 
 Examples:
   trapline run vmlinuz --initrd initramfs.gz --append 'console=ttyS0' --vcpus 4 --memory 512M
@@ -88,6 +89,7 @@ void AddEverything(Commands& commands) {
   AddTraceCommand(commands);
   AddHostCommand(commands);
   AddBenchCommands(commands);
+  AddContextCommands(commands);
   AddCompletionCommand(commands);
   AddVersionCommand(commands);
 }

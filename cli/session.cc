@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstdlib>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -20,12 +19,6 @@ constexpr int kMaxMessageBytes = 64 << 20;
 // Who waits for a daemon to come back should not wait much longer than it takes.
 constexpr int kMaxReconnectMs = 2000;
 
-std::string ChosenHost(const SessionOptions& options) {
-  if (!options.host.empty()) return options.host;
-  const char* host = std::getenv("TRAPLINE_HOST");
-  return host != nullptr && *host != '\0' ? host : DefaultHost();
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Session>> Session::Open(const SessionOptions& options,
@@ -35,24 +28,30 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Open(const SessionOptions& opt
     const absl::Status status = ParseFormat(options.output, formats, format);
     if (!status.ok()) return status;
   }
-  absl::StatusOr<Address> address =
-      ParseAddress(options.remote ? ChosenHost(options) : DefaultHost());
-  if (!address.ok()) return address.status();
-  return std::unique_ptr<Session>(new Session(*std::move(address), absl::Now() + options.timeout,
-                                              Output(format, UsesColour(STDOUT_FILENO)),
-                                              interrupts));
+  // A command that asks nothing of the daemon does not stumble over how it would be reached.
+  absl::StatusOr<Endpoint> endpoint =
+      options.remote ? ChooseEndpoint(options.endpoint) : Endpoint{};
+  if (!endpoint.ok()) return endpoint.status();
+  auto credentials = CredentialsOf(*endpoint);
+  if (!credentials.ok()) return credentials.status();
+  return std::unique_ptr<Session>(
+      new Session(*std::move(endpoint), *std::move(credentials), absl::Now() + options.timeout,
+                  Output(format, UsesColour(STDOUT_FILENO)), interrupts));
 }
 
-Session::Session(Address address, absl::Time deadline, Output output, Interrupts& interrupts)
-    : address_(std::move(address)), deadline_(deadline), output_(output), interrupts_(interrupts) {
+Session::Session(Endpoint endpoint, std::shared_ptr<grpc::ChannelCredentials> credentials,
+                 absl::Time deadline, Output output, Interrupts& interrupts)
+    : endpoint_(std::move(endpoint)),
+      deadline_(deadline),
+      output_(output),
+      interrupts_(interrupts) {
   // Never undone: taking gRPC 1.51 down can wait ten seconds for a poller of its own.
   grpc_init();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // the daemon is on this machine
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // it could not pass our certificate on
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
-  channel_ = grpc::CreateCustomChannel(address_.grpc_target, grpc::InsecureChannelCredentials(),
-                                       arguments);
+  channel_ = grpc::CreateCustomChannel(endpoint_.address.grpc_target, credentials, arguments);
   vms_ = v1::Vms::NewStub(channel_);
   sites_ = v1::Sites::NewStub(channel_);
   traces_ = v1::Traces::NewStub(channel_);
@@ -80,7 +79,7 @@ absl::Status Session::Explain(const grpc::Status& status) const {
   // up.
   const bool unreachable =
       status.error_code() == grpc::StatusCode::UNAVAILABLE && status.error_details().empty();
-  return unreachable ? ExplainUnreachable(address_, failure) : failure;
+  return unreachable ? ExplainUnreachable(endpoint_, failure) : failure;
 }
 
 std::string NewRequestId() {

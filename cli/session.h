@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "cli/address.h"
+#include "cli/endpoint.h"
 #include "cli/interrupts.h"
 #include "cli/output.h"
 #include "cli/status.h"
@@ -27,7 +27,7 @@ namespace v1 = ::trapline::v1;
 
 // The flags that commands have in common.
 struct SessionOptions {
-  std::string host;  // empty: TRAPLINE_HOST, else the default
+  EndpointFlags endpoint;
   std::string output = "table";
   bool remote = true;  // false: the command asks nothing of the daemon
   absl::Duration timeout = absl::InfiniteDuration();  // for the whole command
@@ -74,9 +74,10 @@ class Session {
   }
 
  private:
-  Session(Address address, absl::Time deadline, Output output, Interrupts& interrupts);
+  Session(Endpoint endpoint, std::shared_ptr<grpc::ChannelCredentials> credentials,
+          absl::Time deadline, Output output, Interrupts& interrupts);
 
-  const Address address_;
+  const Endpoint endpoint_;
   const absl::Time deadline_;
   const Output output_;
   Interrupts& interrupts_;

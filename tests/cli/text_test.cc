@@ -106,14 +106,21 @@ TEST(EscapeKeysTest, WhatFollowsTheActionIsDropped) {
   EXPECT_EQ(result.action, KeyAction::kStop);
 }
 
-TEST(AddressText, UnixAndLoopbackOnly) {
+TEST(AddressText, UnixOrHostAndPort) {
   EXPECT_EQ(ParseAddress("unix:///run/t.sock")->unix_path, "/run/t.sock");
   EXPECT_EQ(ParseAddress("unix:/run/t.sock")->grpc_target, "unix:///run/t.sock");
   EXPECT_EQ(ParseAddress("tcp://127.0.0.1:7400")->grpc_target, "127.0.0.1:7400");
   for (const char* bad :
-       {"", "unix://relative", "localhost", "localhost:0", "localhost:x", "10.0.0.1:7400"}) {
+       {"", "unix://relative", "localhost", "localhost:0", "localhost:x", ":7400"})
     EXPECT_EQ(ExitCodeFor(ParseAddress(bad).status()), kUsage) << bad;
-  }
+}
+
+TEST(AddressText, LoopbackIsThisMachineAndNoOther) {
+  for (const char* here :
+       {"unix:///t.sock", "localhost:1", "127.0.0.1:1", "127.9.9.9:1", "[::1]:1"})
+    EXPECT_TRUE(ParseAddress(here)->loopback) << here;
+  for (const char* elsewhere : {"10.0.0.1:1", "127.example:1", "localhost.example:1", "[::2]:1"})
+    EXPECT_FALSE(ParseAddress(elsewhere)->loopback) << elsewhere;
 }
 
 absl::Status WrongState() {
