@@ -4,12 +4,20 @@
 
 #include <fcntl.h>
 
+#include <unistd.h>
+
 #include <charconv>
+#include <cstdio>
 #include <cstring>
 
 namespace trapline::vm {
 
-RunDelay::RunDelay() : file_(open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC)) {}
+RunDelay::RunDelay() {
+  // Not by /proc/thread-self, which a worker in a root of its own does not have.
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/self/task/%d/schedstat", gettid());
+  file_ = base::UniqueFd(open(path, O_RDONLY | O_CLOEXEC));
+}
 
 uint64_t RunDelay::Nanoseconds() const {
   char text[64];

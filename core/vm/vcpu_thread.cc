@@ -120,7 +120,9 @@ void VcpuThread::OnLost() {
 
 void VcpuThread::Main() {
   run_delay_.emplace();
-  while (shared_.gate.Enter()) {
+  launched_.Notify();
+  for (bool first = true; shared_.gate.Enter(); first = false) {
+    if (first && shared_.on_thread) shared_.on_thread();
     Step();
     shared_.gate.Leave();
   }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/synchronization/notification.h"
 #include "core/base/vm_clock.h"
 #include "core/engine/engine.h"
 #include "core/hypercall/hypercall_core.h"
@@ -41,6 +42,8 @@ struct VcpuShared {
   std::function<void(uint32_t vcpu, const x86::Registers& registers)> start;
   // "name+0x12" for a linear address, empty if unknown.
   std::function<std::string(uint64_t gva)> symbolize;
+  // May be empty; see Observer.
+  std::function<void()> on_thread{};
 };
 
 // Construct, then SetVcpu, then Launch. Ring, Init and Startup may come from any thread;
@@ -53,6 +56,8 @@ class VcpuThread final : public engine::VcpuHost {
   void SetVcpu(std::unique_ptr<engine::Vcpu> vcpu) { vcpu_ = std::move(vcpu); }
   engine::Vcpu& vcpu() { return *vcpu_; }
   void Launch();
+  // Waits until it has opened what it needs.
+  void AwaitLaunched() { launched_.WaitForNotification(); }
   // Waits for the thread to end; the gate must have been dismantled.
   void Join();
 
@@ -142,6 +147,7 @@ class VcpuThread final : public engine::VcpuHost {
   std::atomic<bool> lost_{false};
   std::atomic<bool> init_pending_{false};
   std::atomic<int> startup_vector_{kNoStartup};
+  absl::Notification launched_;
   std::thread thread_;
 };
 

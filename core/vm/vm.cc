@@ -61,15 +61,24 @@ absl::Status FieldError(absl::string_view field, absl::string_view message) {
   return FieldError(field, absl::InvalidArgumentError(message));
 }
 
-// A file of the host's, mapped for reading for as long as the VM may boot from it.
+absl::StatusOr<base::UniqueFd> OpenFile(const VmConfig& config, const std::string& path) {
+  if (config.open_file) return config.open_file(path);
+  // Not blocking, since the path may name a pipe.
+  base::UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd.valid()) return absl::InvalidArgumentError(absl::StrCat(path, ": ", strerror(errno)));
+  return fd;
+}
+
+// A file of the host's, kept for as long as the VM may boot from it.
 class ImageFile {
  public:
   // What is larger than limit is not read at all; whose: what the limit is.
-  static absl::StatusOr<ImageFile> Open(const std::string& path, uint64_t limit,
+  static absl::StatusOr<ImageFile> Read(const VmConfig& config, const std::string& path,
+                                        uint64_t limit,
                                         absl::string_view whose = "the VM's memory") {
-    // Not blocking, since the path may name a pipe.
-    base::UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (!fd.valid()) return absl::InvalidArgumentError(absl::StrCat(path, ": ", strerror(errno)));
+    auto opened = OpenFile(config, path);
+    if (!opened.ok()) return opened.status();
+    const base::UniqueFd fd = *std::move(opened);
     struct stat info;
     if (fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": not a regular file"));
@@ -310,11 +319,11 @@ machine::PlatformObserver VmImpl::PlatformCallbacks() {
 
 absl::Status VmImpl::Build() {
   if (auto status = CheckConfig(config_); !status.ok()) return status;
-  auto kernel = ImageFile::Open(config_.kernel_path, config_.memory_bytes);
+  auto kernel = ImageFile::Read(config_, config_.kernel_path, config_.memory_bytes);
   if (!kernel.ok()) return FieldError("kernel", kernel.status());
   kernel_ = *std::move(kernel);
   if (!config_.initrd_path.empty()) {
-    auto initrd = ImageFile::Open(config_.initrd_path, config_.memory_bytes);
+    auto initrd = ImageFile::Read(config_, config_.initrd_path, config_.memory_bytes);
     if (!initrd.ok()) return FieldError("initrd", initrd.status());
     initrd_ = *std::move(initrd);
   }
@@ -343,7 +352,8 @@ absl::Status VmImpl::Build() {
   for (uint32_t i = 0; i < config_.vcpus; ++i) {
     vcpus_.push_back(std::make_unique<VcpuThread>(
         i, VcpuShared{gate_, clock_, *platform_, *memory_, *this, hypercalls_, on_dead, start,
-                      [this, i](uint64_t gva) { return SymbolizeFrom(i, gva); }}));
+                      [this, i](uint64_t gva) { return SymbolizeFrom(i, gva); },
+                      observer_.on_vcpu_thread}));
     auto vcpu = engine_->CreateVcpu(i, *vcpus_.back());
     if (!vcpu.ok()) return vcpu.status();
     vcpus_.back()->SetVcpu(*std::move(vcpu));
@@ -353,6 +363,7 @@ absl::Status VmImpl::Build() {
   if (auto status = hypercalls_->PresetSitePolicies(config_.site_policies); !status.ok())
     return FieldError("site_policies", status);
   for (auto& vcpu : vcpus_) vcpu->Launch();
+  for (auto& vcpu : vcpus_) vcpu->AwaitLaunched();
   supervisor_ = std::thread([this] { Supervise(); });
   return absl::OkStatus();
 }
@@ -393,7 +404,8 @@ absl::Status VmImpl::ReadSuppliedSymbols() {
   if (config_.symbols_path.empty()) return absl::OkStatus();
   if (image_.kind != machine::ImageKind::kBzImage)
     return absl::InvalidArgumentError("only for a Linux bzImage: other images bring their own");
-  auto bytes = ImageFile::Open(config_.symbols_path, kMaxSymbolFile, "what can be symbols");
+  auto bytes =
+      ImageFile::Read(config_, config_.symbols_path, kMaxSymbolFile, "what can be symbols");
   if (!bytes.ok()) return bytes.status();
   auto file = ReadSymbolFile(bytes->bytes());
   if (!file.ok()) {

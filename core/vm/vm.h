@@ -17,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "core/base/unique_fd.h"
 #include "core/engine/direct/probe.h"
 #include "core/hypercall/hypercall_core.h"
 #include "core/vm/limits.h"
@@ -43,6 +44,9 @@ struct VmConfig {
   // What engine `direct` finds on this host. Nothing: the VM probes for itself where it needs to
   // know.
   std::optional<engine::direct::HostProbe> host_probe;
+  // Opens the kernel, the initrd and the symbols for reading, by their paths; they are read when
+  // the VM is made, and never again. Empty: where they are.
+  std::function<absl::StatusOr<base::UniqueFd>(const std::string& path)> open_file;
 };
 
 // created -> running <-> paused; running or paused -> stopped or failed; stopped or failed ->
@@ -80,6 +84,9 @@ struct Observer {
   std::function<void(const Event&)> on_event;
   std::function<void(std::string_view bytes)> on_console_output;
   std::function<void(const hypercall::SiteEvent&)> on_site_event;
+  // On each vCPU's thread, at the same time as others, before it runs its guest for the first time:
+  // whoever wants to restrict the thread can. When the VM is made all that needs to be opened is.
+  std::function<void()> on_vcpu_thread;
 };
 
 enum class StopMode {
