@@ -4,13 +4,17 @@
 // The program is part of this one's image, and is executed from a memfd: there is no file to find
 // or to fall out of step. It gets an empty environment, clean signals, and its descriptors under
 // the numbers that it expects.
+//
+// This is posix_spawn(3), but for two things that a worker which has nothing left needs. The
+// program is executed by its descriptor, so that no /proc has to be there. And the pidfd comes with
+// the process, so that nobody needs pidfd_open(2), which would open any other process as well.
 #include "core/engine/direct/guest_process.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -47,25 +51,47 @@ int ProgramFd() {
   return fd;
 }
 
-class SpawnSettings {
- public:
-  SpawnSettings() {
-    posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_init(&actions);
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  }
-  ~SpawnSettings() {
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-  }
-  posix_spawnattr_t attributes;
-  posix_spawn_file_actions_t actions;
+struct Birth {
+  const std::array<base::UniqueFd, std::tuple_size_v<GuestProcess::Descriptors>>& descriptors;
+  int program;
+  int error = 0;
 };
+
+// What the child does between clone and exec. It runs in the VMM's memory while the thread that
+// made it waits, so it makes system calls alone: the C library and sanitizers keep books of what
+// its functions do.
+int ExecuteProgram(void* argument) {
+  auto& birth = *static_cast<Birth*>(argument);
+  constexpr size_t kSetSize = 8;               // the kernel's sigset_t
+  const std::array<uint64_t, 4> as_default{};  // the kernel's struct sigaction
+  for (int signal = 1; signal < NSIG; ++signal)
+    syscall(SYS_rt_sigaction, signal, as_default.data(), nullptr, kSetSize);
+  const uint64_t none = 0;
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, kSetSize);
+  char name[] = "trapline-guest";
+  char* const arguments[] = {name, nullptr};
+  char* const environment[] = {nullptr};
+  bool there = true;
+  for (size_t i = 0; i < birth.descriptors.size() && there; ++i)
+    there = syscall(SYS_dup2, birth.descriptors[i].get(), kControlFd + i) >= 0;
+  if (there) syscall(SYS_execveat, birth.program, "", arguments, environment, AT_EMPTY_PATH);
+  birth.error = errno;
+  syscall(SYS_exit, 127);
+  return 0;
+}
+
+// Zero, or an errno. No signal is taken meanwhile: a handler would run in both at once.
+int MakeProcess(Birth& birth, pid_t* pid, int* pidfd) {
+  constexpr int kFlags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD;
+  alignas(16) std::array<char, 16 << 10> stack;
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  *pid = clone(ExecuteProgram, stack.data() + stack.size(), kFlags, &birth, pidfd);
+  const int error = *pid < 0 ? errno : birth.error;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return error;
+}
 
 class RealProcess final : public GuestProcess {
  public:
@@ -110,29 +136,19 @@ class RealProcess final : public GuestProcess {
 
 absl::StatusOr<std::unique_ptr<GuestProcess>> GuestProcess::Start(const Descriptors& descriptors) {
   if (ProgramFd() < 0) return Failed("its program", errno);
-  SpawnSettings settings;
   // Out of the way first: a descriptor may have the number that another one is to get.
   std::array<base::UniqueFd, std::tuple_size_v<Descriptors>> moved;
   for (size_t i = 0; i < descriptors.size(); ++i) {
     moved[i] = base::UniqueFd(fcntl(descriptors[i], F_DUPFD_CLOEXEC, kFdEnd));
     if (!moved[i].valid()) return Failed("its descriptors", errno);
-    posix_spawn_file_actions_adddup2(&settings.actions, moved[i].get(),
-                                     static_cast<int>(kControlFd + i));
   }
-  std::string path = absl::StrCat("/proc/self/fd/", ProgramFd()), name = "trapline-guest";
-  char* arguments[] = {name.data(), nullptr};
-  char* environment[] = {nullptr};
+  Birth birth{moved, ProgramFd()};
   pid_t pid = 0;
-  int error = posix_spawn(&pid, path.c_str(), &settings.actions, &settings.attributes, arguments,
-                          environment);
+  int number = -1;
+  const int error = MakeProcess(birth, &pid, &number);
+  base::UniqueFd pidfd(number);
+  if (error != 0 && pid > 0) waitpid(pid, nullptr, 0);
   if (error != 0) return Failed("starting it", error);
-  base::UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-  if (!pidfd.valid()) {
-    error = errno;
-    kill(pid, SIGKILL);
-    waitpid(pid, nullptr, 0);
-    return Failed("watching it", error);
-  }
   return std::make_unique<RealProcess>(pid, std::move(pidfd));
 }
 
