@@ -29,6 +29,17 @@ Cell StateCell(v1::Vm::State state) {
   return Cell(ShortName(v1::Vm::State_Name(state), "STATE_"), colour);
 }
 
+Cell MeasureCell(const v1::Confinement::Measure& measure) {
+  const bool applied = measure.state() == v1::Confinement::Measure::APPLIED;
+  const std::string state =
+      applied
+          ? ""
+          : absl::StrCat(ShortName(v1::Confinement::Measure::State_Name(measure.state()), "STATE_"),
+                         ": ");
+  return Cell(absl::StrCat(measure.name(), ": ", state, measure.detail()),
+              applied ? Colour::kPlain : Colour::kYellow);
+}
+
 std::string ShortName(absl::string_view value_name, absl::string_view prefix) {
   absl::ConsumePrefix(&value_name, prefix);
   return value_name == "UNSPECIFIED" ? "" : absl::AsciiStrToLower(value_name);

@@ -33,6 +33,9 @@ std::string EngineName(v1::Engine engine);
 // "linked, patched after 1 traps, linked after 16 calls"
 std::string PolicyText(const v1::Policy& policy);
 
+// "root: nothing but /run/trapline/vms/a", "cgroup: unavailable: ..."
+Cell MeasureCell(const v1::Confinement::Measure& measure);
+
 // "GUEST_POWER_OFF" -> "guest power off".
 std::string EventKindName(v1::VmEvent::Kind kind);
 

@@ -81,6 +81,8 @@ std::string VmDetails(const v1::Vm& vm, bool colour) {
   // Engine direct has nobody to count them.
   if (vm.instructions_retired() != 0)
     details.Add("Instructions", Grouped(vm.instructions_retired()));
+  for (const auto& measure : vm.confinement().measures())
+    details.Add("Confinement", MeasureCell(measure));
   for (const auto& [key, value] : vm.labels()) details.Add("Label", absl::StrCat(key, "=", value));
   details.Add("Created", TimeText(vm.create_time()));
   details.Add("Uid", vm.uid());

@@ -8,7 +8,7 @@ packages=(
   build-essential cmake ninja-build ccache pkg-config git ca-certificates
   libgrpc++-dev libgrpc-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libabsl-dev libspdlog-dev libzydis-dev libcli11-dev libsqlite3-dev libncurses-dev libarchive-dev prometheus-cpp-dev
-  libsystemd-dev libtomlplusplus-dev libssl-dev openssl
+  libseccomp-dev libsystemd-dev libtomlplusplus-dev libssl-dev openssl
   libgtest-dev libgmock-dev libcurl4-openssl-dev libbenchmark-dev prometheus python3 tmux
   cpio gzip dpkg dpkg-dev file fakeroot help2man lintian man-db libxml2-utils
   clang clang-format clang-tidy libclang-rt-14-dev llvm shellcheck similarity-tester

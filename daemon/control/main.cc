@@ -46,7 +46,7 @@ the same --run-dir and --state-dir, unless --on-exit stop; exit code 0.)";
 struct Options {
   std::string listen, tcp, config, state_directory, run_directory,
       log_level = "info", log_format = "text", vmm, on_exit = "leave", workers = "fork", metrics;
-  bool insecure_metrics = false;
+  bool insecure_metrics = false, require_confinement = false, no_confinement = false;
   uint32_t max_vms = 1000, metrics_max_vms = 100;
 };
 
@@ -98,7 +98,9 @@ absl::StatusOr<AccessConfig> LoadAccess(const std::string& path) {
 
 int Serve(const Options& options) {
   std::error_code error;
-  for (const std::string& directory : {options.state_directory, options.run_directory}) {
+  // A worker's working directory is another.
+  const std::string run_directory = std::filesystem::absolute(options.run_directory, error);
+  for (const std::string& directory : {options.state_directory, run_directory}) {
     std::filesystem::create_directories(directory, error);
     if (error) return Fail("cannot make " + directory + ": " + error.message());
   }
@@ -112,11 +114,18 @@ int Serve(const Options& options) {
   if (!store.ok()) return Fail(std::string(store.status().message()));
   std::vector<std::string> worker = {options.vmm, "--log-level", options.log_level};
   if (options.log_format == "json") worker.emplace_back("--log-json");
+  if (options.no_confinement) worker.emplace_back("--unconfined");
+  std::shared_ptr<const CgroupTree> cgroups;
+  if (!options.no_confinement)
+    cgroups = std::make_shared<const CgroupTree>(CgroupTree::OfThisProcess());
   std::shared_ptr<Zygote> zygote;
   if (options.workers == "fork") zygote = std::make_shared<Zygote>(worker);
   std::shared_ptr<CallTally> tally;
   if (!options.metrics.empty()) tally = std::make_shared<CallTally>(options.metrics_max_vms);
-  Registry registry({options.run_directory, {worker, "", zygote}, options.max_vms, tally},
+  Registry registry({run_directory,
+                     {worker, "", options.require_confinement, cgroups, zygote},
+                     options.max_vms,
+                     tally},
                     *std::move(store));
   std::shared_ptr<DaemonMetrics> metrics;
   if (tally) metrics = std::make_shared<DaemonMetrics>(registry, tally);
@@ -193,6 +202,11 @@ int main(int argc, char** argv) {
          "How a worker is made: forked from one that is loaded, or spawned by itself, which "
          "takes longer and gives each an address space layout of its own")
       ->check(CLI::IsMember({"fork", "spawn"}));
+  auto* required = app.add_flag("--require-confinement", options.require_confinement,
+                                "Refuse to make a VM whose worker this host cannot confine fully");
+  app.add_flag("--no-confinement", options.no_confinement,
+               "Leave workers all that the daemon may do; for debugging them")
+      ->excludes(required);
   app.add_option("--max-vms", options.max_vms, "How many VMs there may be")
       ->check(CLI::Range(1u, 100000u));
   app.add_option("--on-exit", options.on_exit, "What becomes of VMs when the daemon ends")

@@ -59,6 +59,31 @@ grpc::Status CheckMove(worker::v1::MoveRequest::Kind kind, v1::Vm::State state) 
   return grpc::Status::OK;
 }
 
+std::vector<std::string> FilesOf(const v1::VmSpec& spec) {
+  std::vector<std::string> files = {spec.kernel_path()};
+  for (const std::string& path : {spec.initrd_path(), spec.symbols_path()}) {
+    if (!path.empty()) files.push_back(path);
+  }
+  return files;
+}
+
+// FAILED_PRECONDITION, with all that is missing, unless every measure is in force.
+grpc::Status CheckConfined(const std::string& id, const v1::Confinement& confinement) {
+  std::string missing;
+  for (const auto& measure : confinement.measures()) {
+    if (measure.state() != v1::Confinement::Measure::APPLIED)
+      absl::StrAppend(&missing, missing.empty() ? "" : "; ", measure.name(), ": ",
+                      measure.detail());
+  }
+  if (missing.empty() && !confinement.measures().empty()) return grpc::Status::OK;
+  return Error(grpc::FAILED_PRECONDITION, "NOT_CONFINED",
+               absl::StrCat("the worker of VM ", id,
+                            " cannot be confined on this host as the "
+                            "daemon requires (--require-confinement): ",
+                            missing),
+               {{"vm", id}, {"missing", missing}});
+}
+
 bool Over(v1::Vm::State state) { return state == v1::Vm::STOPPED || state == v1::Vm::FAILED; }
 
 }  // namespace
@@ -67,6 +92,7 @@ ManagedVm::ManagedVm(record::v1::VmRecord record, WorkerOptions options,
                      const VmSurroundings& around)
     : id_(record.vm().name().substr(record.vm().name().find('/') + 1)),
       options_(std::move(options)),
+      cgroup_(absl::StrCat("vm-", id_, "-", record.vm().uid().substr(0, 8))),
       around_(around),
       tally_(around.tally ? around.tally->Open(id_) : nullptr),
       record_(std::move(record)) {}
@@ -79,15 +105,18 @@ ManagedVm::~ManagedVm() {
   }
   JoinWatcher();
   if (tally_) tally_->Close();
+  absl::MutexLock lock(&mutex_);
+  if (worker_) Bury(*worker_);
 }
 
 void ManagedVm::JoinWatcher() {
   if (watcher_.joinable()) watcher_.join();
 }
 
-std::string ManagedVm::failure_report() const {
+void ManagedVm::FillDetails(v1::Vm* vm) const {
   absl::MutexLock lock(&mutex_);
-  return record_.vm().failure_report();
+  vm->set_failure_report(record_.vm().failure_report());
+  if (worker_) *vm->mutable_confinement() = confinement_;
 }
 
 std::pair<std::string, std::string> ManagedVm::Request() const {
@@ -127,24 +156,35 @@ grpc::Status ManagedVm::EnsureWorker() {
     if (stranger_) return NoWorkerLocked();
   }
   JoinWatcher();
-  auto started = WorkerProcess::Start(options_);
+  worker::v1::CreateRequest request = Wanted();
+  auto started = WorkerProcess::Start(options_, FilesOf(request.spec()));
   if (!started.ok()) {
     ++around_.activity.workers_not_started;
     return FromCore(started.status());
   }
   std::shared_ptr<WorkerProcess> worker = *std::move(started);
+  *request.add_measures() = JoinCgroup(request.spec(), worker->pid());
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
   worker::v1::Status response;
-  grpc::Status made = worker->stub().Create(&context, Wanted(), &response);
+  grpc::Status made = worker->stub().Create(&context, request, &response);
   if (!made.ok()) {
+    worker->Kill(SIGKILL);  // unless it is dead: then what it died of stays
+    const std::string how = Bury(*worker);
     if (!made.error_details().empty()) return made;
     ++around_.activity.workers_not_started;
-    worker->Kill(SIGKILL);  // unless it is dead: then what it died of stays
     return Error(grpc::UNAVAILABLE, "WORKER_LOST",
-                 absl::StrCat("the worker of VM ", id_, " was ", worker->Reap(),
+                 absl::StrCat("the worker of VM ", id_, " was ", how,
                               " while it loaded the images; the daemon's log has its last words"),
                  {{"vm", id_}});
+  }
+  if (options_.must_be_confined) {
+    auto status = CheckConfined(id_, response.confinement());
+    if (!status.ok()) {
+      worker->Kill(SIGKILL);
+      Bury(*worker);
+      return status;
+    }
   }
   ++around_.activity.workers_started;
   if (tally_) tally_->Follow(StatsOrNull(), response.engine(), true);
@@ -154,10 +194,26 @@ grpc::Status ManagedVm::EnsureWorker() {
     record_.mutable_vm()->set_engine_reason(response.engine_reason());
     record_.set_worker(response.life());
     record_.set_events_taken(0);
+    confinement_ = response.confinement();
     if (auto status = BeginWatchLocked(worker); !status.ok()) return FromCore(status);
     worker_ = worker;
   }
   return TraceAgain();
+}
+
+v1::Confinement::Measure ManagedVm::JoinCgroup(const v1::VmSpec& spec, pid_t pid) const {
+  if (options_.cgroups) return options_.cgroups->Join(cgroup_, pid, LimitsFor(spec));
+  v1::Confinement::Measure measure;
+  measure.set_name("cgroup");
+  measure.set_state(v1::Confinement::Measure::OFF);
+  measure.set_detail("the daemon was told so");
+  return measure;
+}
+
+std::string ManagedVm::Bury(WorkerProcess& worker) const {
+  std::string how = worker.Reap();
+  if (options_.cgroups) options_.cgroups->Remove(cgroup_);
+  return how;
 }
 
 grpc::Status ManagedVm::Make() {
@@ -258,12 +314,13 @@ void ManagedVm::CaughtUp(const worker::v1::Status& status) {
   absl::MutexLock lock(&mutex_);
   record_.mutable_vm()->set_engine(status.engine());
   record_.mutable_vm()->set_engine_reason(status.engine_reason());
+  confinement_ = status.confinement();
   caught_up_ = true;
 }
 
 void ManagedVm::WorkerGone(const std::shared_ptr<WorkerProcess>& worker) {
   worker->Kill(SIGKILL);  // whatever cut the stream, what is left of the worker is of no use
-  std::string how = worker->Reap();
+  std::string how = Bury(*worker);
   ++around_.activity.workers_lost;
   std::string reason = absl::StrCat("the worker was lost: ", how);
   {
@@ -305,7 +362,7 @@ void ManagedVm::Adopt() {
   } else if (status->state() == v1::Vm::STATE_UNSPECIFIED) {
     // Its daemon was gone before it had told it what to make.
     worker->Kill(SIGKILL);
-    worker->Reap();
+    Bury(*worker);
     return FoundNoWorker();
   }
   TakeOver(std::move(worker), std::move(status));
@@ -329,6 +386,7 @@ void ManagedVm::TakeOver(std::shared_ptr<WorkerProcess> worker,
     record_.set_worker(status->life());
     record_.set_events_taken(0);
   }
+  if (status) confinement_ = status->confinement();
   worker_ = worker;
   if (auto begun = BeginWatchLocked(worker); !begun.ok()) {
     Log(spdlog::level::err, "a VM that was found is not followed yet",
@@ -618,7 +676,7 @@ void ManagedVm::Retire(bool leave) {
   } else if (worker) {
     worker->Kill(SIGTERM);
     if (!worker->AwaitEnd(kEndTimeout)) worker->Kill(SIGKILL);
-    worker->Reap();
+    Bury(*worker);
     bool known;
     {
       absl::MutexLock recording(&recording_);

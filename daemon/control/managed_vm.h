@@ -69,9 +69,9 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   // in time leaves out what it knows.
   static std::vector<v1::Vm> Snapshots(const std::vector<ManagedVm*>& vms);
   v1::Vm Snapshot() { return std::move(Snapshots({this}).front()); }
-  // Registers and code of the vCPU whose fault ended the VM; empty where none did. Kept when the
-  // worker is gone, until the VM is started again.
-  std::string failure_report() const;
+  // What only GetVm tells: registers and code of the vCPU whose fault ended the VM, kept when the
+  // worker is gone until the VM is started again; what keeps its worker in.
+  void FillDetails(v1::Vm* vm) const;
   // The request that made it, by its id; empty where it had none.
   std::pair<std::string, std::string> Request() const;
   v1::Vm::State state() const;
@@ -110,6 +110,9 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   void Watch(const std::shared_ptr<WorkerProcess>& worker, grpc::ClientContext& context,
              const worker::v1::WatchRequest& from);
   void CaughtUp(const worker::v1::Status& status);
+  v1::Confinement::Measure JoinCgroup(const v1::VmSpec& spec, pid_t pid) const;
+  // Waits for the worker's end, says how it came, and takes its cgroup away.
+  std::string Bury(WorkerProcess& worker) const;
   void WorkerGone(const std::shared_ptr<WorkerProcess>& worker);
   void TakeFailureReport(WorkerProcess& worker) ABSL_LOCKS_EXCLUDED(mutex_);
   void JoinWatcher();
@@ -139,6 +142,7 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
 
   const std::string id_;
   const WorkerOptions options_;
+  const std::string cgroup_;
   const VmSurroundings around_;
   const std::shared_ptr<VmTally> tally_;  // null: nobody asks
   ConsoleLog console_;
@@ -151,8 +155,9 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   bool forgotten_ ABSL_GUARDED_BY(recording_) = true;  // not in the store
   mutable absl::Mutex mutex_;
   record::v1::VmRecord record_ ABSL_GUARDED_BY(mutex_);
-  uint64_t recorded_ ABSL_GUARDED_BY(mutex_) = 0;    // how many events have been kept and told
-  bool by_request_ ABSL_GUARDED_BY(mutex_) = false;  // a start that is under way
+  v1::Confinement confinement_ ABSL_GUARDED_BY(mutex_);  // the worker's
+  uint64_t recorded_ ABSL_GUARDED_BY(mutex_) = 0;        // how many events have been kept and told
+  bool by_request_ ABSL_GUARDED_BY(mutex_) = false;      // a start that is under way
   std::shared_ptr<WorkerProcess> worker_ ABSL_GUARDED_BY(mutex_);
   // One that this build cannot speak to, and why.
   std::shared_ptr<WorkerProcess> stranger_ ABSL_GUARDED_BY(mutex_);

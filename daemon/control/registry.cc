@@ -2,6 +2,8 @@
 // The VM registry.
 #include "daemon/control/registry.h"
 
+#include <limits.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -33,6 +35,25 @@ grpc::Status NotFound(const std::string& id) {
   return Error(grpc::NOT_FOUND, "VM_NOT_FOUND", absl::StrCat("there is no VM ", id), {{"vm", id}});
 }
 
+grpc::Status CheckPaths(const v1::VmSpec& spec) {
+  const struct {
+    const char* field;
+    const std::string& path;
+    bool needed;
+  } paths[] = {{"vm.spec.kernel_path", spec.kernel_path(), true},
+               {"vm.spec.initrd_path", spec.initrd_path(), false},
+               {"vm.spec.symbols_path", spec.symbols_path(), false}};
+  for (const auto& [field, path, needed] : paths) {
+    if (path.empty() && !needed) continue;
+    if (path.empty() || path[0] != '/')
+      return InvalidField(field, "must be an absolute path on the daemon's machine");
+    if (path.size() >= PATH_MAX || path.find('\0') != std::string::npos)
+      return InvalidField(field, absl::StrCat("no path has more than ", PATH_MAX - 1,
+                                              " bytes, or zero bytes in it"));
+  }
+  return grpc::Status::OK;
+}
+
 std::string NewUid() {
   std::string uid;
   std::ifstream("/proc/sys/kernel/random/uuid") >> uid;
@@ -57,12 +78,7 @@ grpc::Status CheckRequest(const v1::CreateVmRequest& request) {
                         "letter and not ending with a dash");
   }
   const v1::VmSpec& spec = request.vm().spec();
-  if (spec.kernel_path().empty() || spec.kernel_path()[0] != '/')
-    return InvalidField("vm.spec.kernel_path", "must be an absolute path on the daemon's machine");
-  if (!spec.initrd_path().empty() && spec.initrd_path()[0] != '/')
-    return InvalidField("vm.spec.initrd_path", "must be an absolute path on the daemon's machine");
-  if (!spec.symbols_path().empty() && spec.symbols_path()[0] != '/')
-    return InvalidField("vm.spec.symbols_path", "must be an absolute path on the daemon's machine");
+  if (auto status = CheckPaths(spec); !status.ok()) return status;
   if (auto fault = CheckRestart(spec.restart()))
     return InvalidField("vm.spec.restart." + fault->field, fault->description);
   return grpc::Status::OK;

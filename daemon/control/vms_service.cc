@@ -93,7 +93,7 @@ grpc::Status VmsService::GetVm(grpc::ServerContext*, const v1::GetVmRequest* req
   grpc::Status status = registry_.Find(request->name(), "name", &vm);
   if (!status.ok()) return status;
   *response = vm->Snapshot();
-  response->set_failure_report(vm->failure_report());
+  vm->FillDetails(response);
   return grpc::Status::OK;
 }
 

@@ -31,6 +31,8 @@ constexpr int kAnswerMilliseconds = 2000, kHandshakeMilliseconds = 20'000,
               kMaxPollMilliseconds = 60'000;
 
 std::string HowItEnded(int status) {
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+    return "killed by the kernel for a system call that its filter does not allow (signal 31)";
   if (WIFSIGNALED(status))
     return absl::StrCat("killed by signal ", WTERMSIG(status), " (", strsignal(WTERMSIG(status)),
                         ")");
@@ -68,12 +70,12 @@ void AwaitServing(int ready, Newborn* newborn) {
 }
 
 // By the zygote; a newborn of no pid where that came to nothing.
-Newborn Fork(Zygote& zygote, const std::string& socket) {
+Newborn Fork(Zygote& zygote, const std::string& socket, const std::vector<std::string>& files) {
   Newborn newborn;
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return newborn;
   base::UniqueFd ours(pair[0]), theirs(pair[1]);
-  if (!zygote.Ask(socket, theirs.get())) return newborn;
+  if (!zygote.Ask(socket, files, theirs.get())) return newborn;
   theirs.Reset();
   AwaitServing(ours.get(), &newborn);
   if (newborn.pid != 0) {
@@ -100,7 +102,8 @@ pid_t PeerOf(const std::string& socket) {
   return peer.pid;
 }
 
-Newborn SpawnOne(const WorkerOptions& options, const std::string& socket) {
+Newborn SpawnOne(const WorkerOptions& options, const std::string& socket,
+                 const std::vector<std::string>& files) {
   Newborn newborn;
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
@@ -110,6 +113,7 @@ Newborn SpawnOne(const WorkerOptions& options, const std::string& socket) {
   base::UniqueFd ours(pair[0]), theirs(pair[1]);
   std::vector<std::string> words = options.words;
   words.insert(words.end(), {"--socket", socket, "--tell"});
+  for (const std::string& file : files) words.insert(words.end(), {"--file", file});
   newborn.error = Spawn(words, theirs.get(), nullptr, &newborn.pid);
   theirs.Reset();
   if (newborn.error == 0) AwaitServing(ours.get(), &newborn);
@@ -136,12 +140,13 @@ WorkerProcess::WorkerProcess(pid_t pid, bool child, const std::string& socket)
       grpc::CreateCustomChannel("unix:" + socket, grpc::InsecureChannelCredentials(), arguments));
 }
 
-absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Start(const WorkerOptions& options) {
+absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Start(
+    const WorkerOptions& options, const std::vector<std::string>& files) {
   std::string socket = WorkerSocket(options.directory);
   unlink(socket.c_str());
   Newborn newborn;
-  if (options.zygote) newborn = Fork(*options.zygote, socket);
-  if (newborn.pid == 0) newborn = SpawnOne(options, socket);
+  if (options.zygote) newborn = Fork(*options.zygote, socket, files);
+  if (newborn.pid == 0) newborn = SpawnOne(options, socket, files);
   if (newborn.error != 0)
     return absl::UnavailableError(
         absl::StrCat("starting ", options.words[0], ": ", strerror(newborn.error)));

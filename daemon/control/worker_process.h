@@ -12,23 +12,28 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/base/unique_fd.h"
+#include "daemon/control/cgroup.h"
 #include "daemon/control/zygote.h"
 #include "trapline/worker/v1/worker.grpc.pb.h"
 
 namespace trapline::daemon {
 
 struct WorkerOptions {
-  std::vector<std::string> words;    // trapline-vmm and the options that all workers have
-  std::string directory;             // the VM's run directory, which is there
-  std::shared_ptr<Zygote> zygote{};  // null: each worker is spawned
+  std::vector<std::string> words;  // trapline-vmm and the options that all workers have
+  std::string directory;           // the VM's run directory, which is there
+  bool must_be_confined = false;   // by every measure there is
+  std::shared_ptr<const CgroupTree> cgroups{};  // null: workers are not to be confined
+  std::shared_ptr<Zygote> zygote{};             // null: each worker is spawned
 };
 
 // Thread-safe but for Reap, which one thread calls.
 class WorkerProcess {
  public:
   // Has the zygote fork a worker, or starts the program where that comes to nothing, and waits
-  // until it serves. UNAVAILABLE with what went wrong.
-  static absl::StatusOr<std::unique_ptr<WorkerProcess>> Start(const WorkerOptions& options);
+  // until it serves. files: absolute paths of what its VM is made from; it sees no others.
+  // UNAVAILABLE with what went wrong.
+  static absl::StatusOr<std::unique_ptr<WorkerProcess>> Start(
+      const WorkerOptions& options, const std::vector<std::string>& files);
   // A worker that still serves in that directory, left by an earlier daemon. NOT_FOUND: there is
   // none. *status becomes what it says of itself; nothing where it does not answer now, in which
   // case it may be stopped or very busy, and may yet.

@@ -94,8 +94,11 @@ bool Zygote::SameProgram() const {
          now.st_mtim.tv_nsec == program_.st_mtim.tv_nsec;
 }
 
-bool Zygote::Ask(const std::string& socket, int ready) {
-  iovec part{const_cast<char*>(socket.data()), socket.size()};
+bool Zygote::Ask(const std::string& socket, const std::vector<std::string>& files, int ready) {
+  std::string paths = socket;
+  for (const std::string& file : files) paths.append(1, '\0').append(file);
+  if (paths.size() > kMaxZygoteRequest) return false;
+  iovec part{paths.data(), paths.size()};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> rights{};
   msghdr message{};
   message.msg_iov = &part;

@@ -29,10 +29,10 @@ class Zygote {
   Zygote(const Zygote&) = delete;
   Zygote& operator=(const Zygote&) = delete;
 
-  // Asks for a worker that serves on that socket and tells so on `ready` (zygote_protocol.h); the
-  // caller closes its copy of `ready`. A zygote that is dead, or whose program on disk is another
-  // by now, is replaced first. False: there is none to be had.
-  bool Ask(const std::string& socket, int ready);
+  // Asks for a worker that serves on that socket, is given those files, and tells so on `ready`
+  // (zygote_protocol.h); the caller closes its copy of `ready`. A zygote that is dead, or whose
+  // program on disk is another by now, is replaced first. False: there is none to be had.
+  bool Ask(const std::string& socket, const std::vector<std::string>& files, int ready);
   // A request came to nothing: the zygote is no good. After kMaxFailures in a row no other is
   // tried.
   void Failed();

@@ -8,16 +8,20 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "core/base/cycles.h"
 #include "daemon/common/logging.h"
 #include "daemon/common/zygote_protocol.h"
+#include "daemon/vmm/confinement/confinement.h"
+#include "daemon/vmm/opened_files.h"
 #include "daemon/vmm/worker_service.h"
 #include "daemon/vmm/zygote.h"
 #include "grpc/grpc.h"
@@ -40,8 +44,11 @@ void RegisterMembarrier() {
 }
 
 // Serves one VM until SIGTERM or SIGINT. measured: the time-stamp counter has been, before a fork.
-int Serve(WorkerTask task, bool measured) {
+int Serve(WorkerTask task, Confinement& confinement, bool measured) {
   RegisterMembarrier();
+  unlink(task.socket.c_str());
+  auto service = std::make_unique<WorkerService>(confinement, OpenedFiles(task.files));
+  confinement.Enter(std::filesystem::path(task.socket).parent_path());
   // Signals are taken by one thread; all others inherit the mask.
   sigset_t signals;
   sigemptyset(&signals);
@@ -51,14 +58,13 @@ int Serve(WorkerTask task, bool measured) {
   // Never undone: taking gRPC 1.51 down can wait ten seconds for a poller of its own.
   grpc_init();
   signal(SIGPIPE, SIG_IGN);
-  // The kernel sends it to a worker that is stopped, by a debugger or a freezer, as its daemon ends.
+  // The kernel sends it to a worker that is stopped, by a debugger or a freezer, as its daemon
+  // ends.
   signal(SIGHUP, SIG_IGN);
 
   // The measurement takes a while that the server's start takes anyway.
   std::thread measure;
   if (!measured) measure = std::thread([] { base::HostCyclesPerSecond(); });
-  unlink(task.socket.c_str());
-  auto service = std::make_unique<WorkerService>();
   grpc::ServerBuilder builder;
   builder.AddListeningPort("unix:" + task.socket, grpc::InsecureServerCredentials());
   builder.RegisterService(service.get());
@@ -88,8 +94,13 @@ int main(int argc, char** argv) {
       "trapline-vmm: one VM of traplined's, served on a Unix socket. Not meant to be started by "
       "hand.");
   std::string socket, log_level = "info", padding;
-  bool json = false, zygote = false, inherited = false;
+  std::vector<std::string> files;
+  bool json = false, zygote = false, inherited = false, unconfined = false;
   app.add_option("--socket", socket, "Unix socket to serve on; an old one is replaced");
+  app.add_option("--file", files, "A file that the VM is made from; may be given again")
+      ->allow_extra_args(false);
+  app.add_flag("--unconfined", unconfined,
+               "Keep all privileges and the whole file system in sight");
   app.add_flag("--tell", inherited, "Say on descriptor 3 when it serves");
   app.add_flag("--zygote", zygote,
                "Fork workers when asked on descriptor 3 (daemon/vmm/zygote.cc)");
@@ -103,16 +114,18 @@ int main(int argc, char** argv) {
   }
   SetUpLogging(log_level, json);
 
-  WorkerTask task{socket, base::UniqueFd()};
+  WorkerTask task{socket, files, base::UniqueFd()};
   if (zygote || inherited) {
     close_range(kInheritedFd + 1, ~0u, 0);  // whatever else came along is not for a worker
     fcntl(kInheritedFd, F_SETFD, FD_CLOEXEC);
     task.ready = base::UniqueFd(kInheritedFd);
   }
+  Confinement confinement(!unconfined);
+  confinement.Prepare();
   if (zygote) {
     auto forked = RunZygote(std::move(task.ready), argc, argv);
     if (!forked) return 0;
     task = *std::move(forked);
   }
-  return Serve(std::move(task), zygote);
+  return Serve(std::move(task), confinement, zygote);
 }

@@ -87,7 +87,10 @@ void Fill(const vm::Instruction& instruction, Message* out) {
 
 }  // namespace
 
-WorkerService::WorkerService() : life_(absl::Uniform<uint64_t>(absl::BitGen(), 1, ~uint64_t{0})) {}
+WorkerService::WorkerService(Confinement& confinement, OpenedFiles files)
+    : life_(absl::Uniform<uint64_t>(absl::BitGen(), 1, ~uint64_t{0})),
+      confinement_(confinement),
+      files_(std::move(files)) {}
 
 void WorkerService::Close() {
   absl::MutexLock lock(&mutex_);
@@ -113,6 +116,7 @@ void WorkerService::FillStatus(vm::Vm& vm, worker::v1::Status* status) {
   status->set_failure_report(vm.failure_report());
   status->set_protocol(kWorkerProtocol);
   status->set_life(life_);
+  *status->mutable_confinement() = confined_;
 }
 
 // ---- What happens ----
@@ -208,9 +212,15 @@ grpc::Status WorkerService::Create(grpc::ServerContext*, const worker::v1::Creat
     Keep(std::move(out));
   };
   observer.on_console_output = [this](std::string_view bytes) { KeepConsole(bytes); };
+  observer.on_vcpu_thread = [this] { confinement_.EnterVcpu(); };
+  config.open_file = [this](const std::string& path)
+                         ABSL_NO_THREAD_SAFETY_ANALYSIS { return files_.Take(path); };
   auto vm = vm::Vm::Create(config, std::move(observer));
   if (!vm.ok()) return FromCore(vm.status());
   vm_ = *std::move(vm);
+  confinement_.Seal(vm_->engine() == vm::EngineKind::kDirect);
+  for (const Measure& measure : confinement_.measures()) *confined_.add_measures() = measure;
+  for (const Measure& measure : request->measures()) *confined_.add_measures() = measure;
   FillStatus(*vm_, response);
   return grpc::Status::OK;
 }

@@ -11,6 +11,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "core/vm/vm.h"
+#include "daemon/vmm/confinement/confinement.h"
+#include "daemon/vmm/opened_files.h"
 #include "trapline/worker/v1/worker.grpc.pb.h"
 
 namespace trapline::daemon {
@@ -21,7 +23,8 @@ class WorkerService final : public worker::v1::Worker::Service {
  public:
   static constexpr size_t kMaxEvents = 1024, kConsoleKept = 512 << 10;
 
-  WorkerService();
+  // files: those that the VM is made from. The confinement is sealed when it is.
+  WorkerService(Confinement& confinement, OpenedFiles files);
 
   // Ends all watches; before the server shuts down.
   void Close();
@@ -71,8 +74,11 @@ class WorkerService final : public worker::v1::Worker::Service {
   std::vector<worker::v1::Happening> News(Place* place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const uint64_t life_;
+  Confinement& confinement_;
   absl::Mutex vm_mutex_;
+  OpenedFiles files_ ABSL_GUARDED_BY(vm_mutex_);
   std::unique_ptr<vm::Vm> vm_ ABSL_GUARDED_BY(vm_mutex_);  // never replaced once made
+  v1::Confinement confined_;                               // never changed once there is a VM
 
   absl::Mutex mutex_;
   std::deque<v1::VmEvent> events_ ABSL_GUARDED_BY(mutex_);

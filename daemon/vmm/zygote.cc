@@ -44,6 +44,7 @@
 #include <array>
 #include <filesystem>
 
+#include "absl/strings/str_split.h"
 #include "core/base/cycles.h"
 #include "daemon/common/logging.h"
 #include "daemon/common/zygote_protocol.h"
@@ -57,8 +58,8 @@ bool Send(int fd, const Birth& birth) {
 
 // The next request; none at end of file. One without its descriptor is none of the daemon's.
 std::optional<WorkerTask> Receive(int control) {
-  std::array<char, kMaxZygoteRequest> path;
-  iovec part{path.data(), path.size()};
+  std::array<char, kMaxZygoteRequest> paths;
+  iovec part{paths.data(), paths.size()};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> rights;
   msghdr message{};
   message.msg_iov = &part;
@@ -72,7 +73,12 @@ std::optional<WorkerTask> Receive(int control) {
   if (size <= 0 || !header || header->cmsg_type != SCM_RIGHTS) return std::nullopt;
   int ready;
   memcpy(&ready, CMSG_DATA(header), sizeof ready);
-  return WorkerTask{std::string(path.data(), static_cast<size_t>(size)), base::UniqueFd(ready)};
+  WorkerTask task{"",
+                  absl::StrSplit(absl::string_view(paths.data(), static_cast<size_t>(size)), '\0'),
+                  base::UniqueFd(ready)};
+  task.socket = task.files.front();
+  task.files.erase(task.files.begin());
+  return task;
 }
 
 // As glibc's fork, but for the parent. Zero in the child; minus an errno.

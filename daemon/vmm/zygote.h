@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/base/unique_fd.h"
 
@@ -11,8 +12,9 @@ namespace trapline::daemon {
 
 // What a worker is to do.
 struct WorkerTask {
-  std::string socket;    // serve there
-  base::UniqueFd ready;  // say so there (zygote_protocol.h)
+  std::string socket;              // serve there
+  std::vector<std::string> files;  // what the VM is made from
+  base::UniqueFd ready;            // say so there (zygote_protocol.h)
 };
 
 // Serves requests of the daemon's on `control` until the daemon closes it or dies. Returns in each

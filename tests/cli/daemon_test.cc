@@ -87,6 +87,8 @@ TEST_F(WithDaemon, ListsAreTheApisJson) {
   const std::string shown = daemon_.Run({"vm", "show", "two"}).out;
   EXPECT_THAT(shown, HasSubstr("created"));
   EXPECT_THAT(shown, HasSubstr(vm.engine_reason()));
+  EXPECT_EQ(vm.confinement().measures_size(), 6);
+  EXPECT_THAT(shown, HasSubstr("privileges: no capabilities, no new privileges"));
   EXPECT_THAT(daemon_.Run({"vm", "ls"}).out, Not(HasSubstr("\033["))) << "colour is for terminals";
   EXPECT_EQ(daemon_.Run({"vm", "rm", "one", "two"}).code, 0);
   EXPECT_EQ(daemon_.Run({"vm", "ls", "-o", "name"}).out, "");

@@ -8,6 +8,7 @@
 #include "cli/bench_table.h"
 #include "cli/escape_keys.h"
 #include "cli/exit_code.h"
+#include "cli/names.h"
 #include "cli/output.h"
 #include "cli/status.h"
 #include "cli/table.h"
@@ -77,6 +78,22 @@ TEST(TableText, AGuestCannotWriteToTheTerminal) {
   Table table({{"SYMBOL"}});
   table.Add({"\033[2Jevil\n"});
   EXPECT_EQ(table.Render(false), "SYMBOL\n?[2Jevil?\n");
+}
+
+TEST(NamesText, AMeasureThatIsNotInForceSaysSo) {
+  v1::Confinement::Measure measure;
+  measure.set_name("root");
+  measure.set_state(v1::Confinement::Measure::APPLIED);
+  measure.set_detail("nothing but /run/trapline/vms/a");
+  EXPECT_EQ(MeasureCell(measure).text, "root: nothing but /run/trapline/vms/a");
+  EXPECT_EQ(MeasureCell(measure).colour, Colour::kPlain);
+  measure.set_state(v1::Confinement::Measure::UNAVAILABLE);
+  measure.set_detail("it takes a mount namespace of its own");
+  EXPECT_EQ(MeasureCell(measure).text, "root: unavailable: it takes a mount namespace of its own");
+  EXPECT_EQ(MeasureCell(measure).colour, Colour::kYellow);
+  measure.set_state(v1::Confinement::Measure::OFF);
+  measure.set_detail("the daemon was told so");
+  EXPECT_EQ(MeasureCell(measure).text, "root: off: the daemon was told so");
 }
 
 TEST(EscapeKeysTest, OrdinaryKeysGoToTheGuest) {
