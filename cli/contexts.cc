@@ -13,7 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "cli/staged_file.h"
 #include "cli/status.h"
-#include "config/toml_file.h"
+#include "core/base/toml_file.h"
 
 namespace trapline::cli {
 namespace {

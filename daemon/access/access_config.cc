@@ -10,7 +10,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "config/toml_file.h"
+#include "core/base/toml_file.h"
 #include "daemon/access/roles.h"
 
 namespace trapline::daemon {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads TOML, and says what is wrong with it and where.
-#include "config/toml_file.h"
+#include "core/base/toml_file.h"
 
 #include <errno.h>
 
