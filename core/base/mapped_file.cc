@@ -66,7 +66,8 @@ absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Map(int fd, uint64_t siz
   void* data = mmap(nullptr, size, protection, MAP_SHARED | MAP_NORESERVE, fd, 0);
   if (data == MAP_FAILED) {
     slot.taken = false;
-    return absl::UnavailableError(strerror(errno));
+    return errno == ENOMEM ? absl::ResourceExhaustedError(strerror(errno))
+                           : absl::UnavailableError(strerror(errno));
   }
   // What is touched is a record here and a counter there: reading ahead would fill memory with the
   // holes of a sparse file. Where the advice is not taken, nothing is wrong.

@@ -21,7 +21,8 @@ class MappedFile {
   enum class Mode { kRead, kReadWrite };
 
   // Maps size bytes, at least one, of fd from its start; fd can be closed then. UNAVAILABLE with
-  // the reason where the kernel refuses, RESOURCE_EXHAUSTED where this process has too many.
+  // the reason where the kernel refuses, RESOURCE_EXHAUSTED where there is no memory or address
+  // space, or this process has too many.
   static absl::StatusOr<std::unique_ptr<MappedFile>> Map(int fd, uint64_t size, Mode mode);
   ~MappedFile();
 

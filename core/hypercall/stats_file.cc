@@ -61,7 +61,11 @@ absl::StatusOr<std::unique_ptr<StatsFile>> StatsFile::Create(const std::string& 
     return Failed("sizing", path);
   auto mapped =
       base::MappedFile::Map(file->fd_.get(), offsets.size, base::MappedFile::Mode::kReadWrite);
-  if (!mapped.ok()) return mapped.status();
+  if (!mapped.ok()) {
+    return absl::Status(mapped.status().code(),
+                        absl::StrCat("mapping the stats file ", path, ", ", offsets.size,
+                                     " bytes of address space: ", mapped.status().message()));
+  }
   file->file_ = *std::move(mapped);
   std::byte* base = file->file_->data();
   file->sites_ = reinterpret_cast<SiteRecord*>(base + offsets.sites);

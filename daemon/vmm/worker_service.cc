@@ -5,9 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <new>
+#include <system_error>
 #include <utility>
 
 #include "absl/random/random.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "daemon/common/convert.h"
 #include "daemon/common/errors.h"
@@ -83,6 +86,22 @@ void Fill(const vm::Instruction& instruction, Message* out) {
   out->set_bytes(instruction.bytes.data(), instruction.bytes.size());
   out->set_text(instruction.text);
   out->set_symbol(instruction.symbol);
+}
+
+// A VM has several threads; std::thread throws where one is not to be had.
+absl::StatusOr<std::unique_ptr<vm::Vm>> CreateVm(const vm::VmConfig& config,
+                                                 vm::Observer observer) {
+  try {
+    return vm::Vm::Create(config, std::move(observer));
+  } catch (const std::system_error& error) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no thread for a VM of ", config.vcpus, " vCPUs: ", error.what(),
+                     "; the limit on processes (RLIMIT_NPROC, pids cgroup) or memory is reached"));
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(
+        "no memory for the VM's own structures; the worker's limit (RLIMIT_AS, memory cgroup) is "
+        "reached");
+  }
 }
 
 }  // namespace
@@ -215,7 +234,7 @@ grpc::Status WorkerService::Create(grpc::ServerContext*, const worker::v1::Creat
   observer.on_vcpu_thread = [this] { confinement_.EnterVcpu(); };
   config.open_file = [this](const std::string& path)
                          ABSL_NO_THREAD_SAFETY_ANALYSIS { return files_.Take(path); };
-  auto vm = vm::Vm::Create(config, std::move(observer));
+  auto vm = CreateVm(config, std::move(observer));
   if (!vm.ok()) return FromCore(vm.status());
   vm_ = *std::move(vm);
   confinement_.Seal(vm_->engine() == vm::EngineKind::kDirect);

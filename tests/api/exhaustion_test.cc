@@ -164,5 +164,46 @@ TEST_F(Exhaustion, WithoutDescriptorsVmsRunOnAndMoreAreMadeLater) {
   EXPECT_TRUE(daemon_->StartVm("b").ok());
 }
 
+// A worker program under a limit of so many KiB of address space.
+class LimitedWorkers : public Exhaustion {
+ protected:
+  void ServeWithin(int kib) {
+    const std::string script = directory_ + "/trapline-vmm";
+    std::ofstream(script) << "#!/bin/sh\nulimit -v " << kib << "\nexec " TRAPLINE_VMM " \"$@\"\n";
+    std::filesystem::permissions(script, std::filesystem::perms::owner_all);
+    daemon_ =
+        std::make_unique<DaemonProcess>(directory_, std::vector<std::string>{"--vmm-path", script});
+    daemon_->KeepDirectory();
+  }
+  grpc::Status Create(uint32_t vcpus, uint64_t memory) {
+    v1::CreateVmRequest request;
+    request.set_vm_id("big");
+    auto* spec = request.mutable_vm()->mutable_spec();
+    spec->set_kernel_path(TRAPLINE_GUESTS_DIR "/idle.elf");
+    spec->set_vcpus(vcpus);
+    spec->set_memory_bytes(memory);
+    spec->set_engine(v1::ENGINE_SOFT);
+    v1::Vm vm;
+    grpc::ClientContext context;
+    return daemon_->vms().CreateVm(&context, request, &vm);
+  }
+};
+
+TEST_F(LimitedWorkers, GuestMemoryThatIsNotToBeHadIsAnError) {
+  ServeWithin(4 << 20);
+  const grpc::Status refused = Create(1, uint64_t{16} << 30);
+  EXPECT_EQ(refused.error_code(), grpc::RESOURCE_EXHAUSTED) << refused.error_message();
+  EXPECT_THAT(refused.error_message(), HasSubstr("memory"));
+  EXPECT_TRUE(Create(1, 16 << 20).ok());
+}
+
+TEST_F(LimitedWorkers, AddressSpaceThatIsNotToBeHadIsAnError) {
+  ServeWithin(1 << 20);
+  const grpc::Status refused = Create(64, 16 << 20);
+  EXPECT_EQ(refused.error_code(), grpc::RESOURCE_EXHAUSTED) << refused.error_message();
+  EXPECT_THAT(refused.error_message(), HasSubstr("mapping the stats file"));
+  EXPECT_TRUE(Create(1, 16 << 20).ok());
+}
+
 }  // namespace
 }  // namespace trapline::daemon
