@@ -3,12 +3,12 @@
 #include "daemon/access/guarded_service.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "daemon/access/caller.h"
 #include "google/protobuf/message.h"
-#include "grpc/support/log.h"
 
 namespace trapline::daemon {
 namespace {
@@ -83,8 +83,9 @@ GuardedService::GuardedService(grpc::Service& service,
         callback_methods.begin(), callback_methods.end(),
         [&](const CallbackMethod& candidate) { return candidate.name == method.name(); });
     const bool calls_back = callback != callback_methods.end();
-    // Such a handler of the synchronous API would run whatever the status it is given.
-    GPR_ASSERT(calls_back || !method.client_streaming());
+    // Such a handler of the synchronous API would run whatever the status it is given, so nobody
+    // may come to write one.
+    if (!calls_back && method.client_streaming()) std::abort();
     auto* handler = new GuardedHandler(Handlers::Of(service, i), refusal,
                                        calls_back ? callback->refuse(refusal) : nullptr);
     AddMethod(new RpcServiceMethod(paths_.back().c_str(), TypeOf(method),
