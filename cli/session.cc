@@ -45,6 +45,7 @@ Session::Session(Endpoint endpoint, std::shared_ptr<grpc::ChannelCredentials> cr
       deadline_(deadline),
       output_(output),
       interrupts_(interrupts) {
+  if (endpoint_.address.grpc_target.empty()) return;  // nothing is asked of any daemon
   // Never undone: taking gRPC 1.51 down can wait ten seconds for a poller of its own.
   grpc_init();
   grpc::ChannelArguments arguments;

@@ -2,6 +2,7 @@
 // Restart policies on the command line.
 #include "cli/restart_text.h"
 
+#include "cli/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -22,7 +23,7 @@ TEST(RestartTextTest, WhatIsNoneIsRefused) {
                            "always:x", "never:3", "on-failure:3:4", ":3"}) {
     EXPECT_FALSE(ParseRestart("--restart", text).ok()) << text;
   }
-  EXPECT_THAT(std::string(ParseRestart("--restart", "often").status().message()),
+  EXPECT_THAT(DescribeStatus(ParseRestart("--restart", "often").status()),
               ::testing::HasSubstr("on-failure[:N]"));
 }
 
