@@ -35,6 +35,7 @@ bool IsHypercall(const Instruction& instruction) {
 
 // Where the instruction begins that shall be shown first, as an offset; site is one too.
 size_t FirstShown(const CodeWindow& window, size_t site, uint32_t before) {
+  if (before == 0) return site;
   const auto bytes = std::span(window.original).first(site);
   const std::vector<uint8_t> lengths = InstructionLengths(bytes, window.code_bits);
   // Of each offset: whether decoding from there comes to the site, and how many ways lead there.
