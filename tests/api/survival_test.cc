@@ -68,10 +68,11 @@ TEST_F(Survival, EventsOfBeforeAndMeanwhileAreToldOnceByTheNextDaemon) {
   EventReader events(*daemon_);
   Run("a", "calls=1000000 status=4");
   const pid_t worker = OnlyWorker();
-  kill(worker, SIGSTOP);  // its guest ends when no daemon is there: the kernel has it go on then
+  kill(worker, SIGSTOP);  // its guest is to end when no daemon is there
   events.Until(v1::VmEvent::CREATED);
   const std::string token = events.token();
   KillDaemon();
+  kill(worker, SIGCONT);
   AwaitOver("a");
   StartDaemon();
   EXPECT_EQ(daemon_->GetVm("a").state(), v1::Vm::STOPPED);
@@ -90,8 +91,10 @@ TEST_F(Survival, EventsOfBeforeAndMeanwhileAreToldOnceByTheNextDaemon) {
 
 TEST_F(Survival, TheConsoleOfBeforeAndMeanwhileIsThere) {
   Run("a", "calls=1000000");
-  kill(OnlyWorker(), SIGSTOP);
+  const pid_t worker = OnlyWorker();
+  kill(worker, SIGSTOP);
   KillDaemon();
+  kill(worker, SIGCONT);
   AwaitOver("a");
   StartDaemon();
   const std::string said = daemon_->ConsoleUntil("a", "hello by hypercall");
