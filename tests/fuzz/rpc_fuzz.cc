@@ -70,10 +70,15 @@ class Daemon {
     registry_ = std::make_unique<Registry>(
         RegistryOptions{.run_directory = directory_, .worker = workers, .max_vms = 8},
         *std::move(store));
+    const AccessConfig access;
+    auto audit = AuditLog::Open(access.audit);
+    if (!audit.ok()) Die(audit.status().ToString());
+    audit_ = *std::move(audit);
     auto server = Server::Start({.unix_socket = directory_ + "/d.sock",
                                  .inherited = {},
                                  .tcp = "",
-                                 .authorizer = std::make_shared<Authorizer>(AccessConfig{})},
+                                 .authorizer = std::make_shared<Authorizer>(access),
+                                 .audit = audit_.get()},
                                 *registry_);
     if (!server.ok()) Die(server.status().ToString());
     server_ = *std::move(server);
@@ -178,6 +183,7 @@ class Daemon {
   }
 
   std::string directory_;
+  std::unique_ptr<AuditLog> audit_;
   std::unique_ptr<Registry> registry_;
   std::unique_ptr<Server> server_;
   std::shared_ptr<grpc::Channel> channel_;
