@@ -135,11 +135,13 @@ class Daemon {
     for (const char* id : {"a", "b"}) {
       std::shared_ptr<ManagedVm> vm;
       if (registry_->Find(std::string("vms/") + id, "name", &vm).ok()) continue;
-      v1::Vm wanted;
-      wanted.mutable_spec()->set_kernel_path(std::string(TRAPLINE_GUESTS_DIR) + "/hello.elf");
-      wanted.mutable_spec()->set_command_line("calls=1000000");
-      wanted.mutable_spec()->set_memory_bytes(16 << 20);
-      auto status = registry_->Create(id, wanted, false, &vm);
+      v1::CreateVmRequest wanted;
+      wanted.set_vm_id(id);
+      v1::VmSpec& spec = *wanted.mutable_vm()->mutable_spec();
+      spec.set_kernel_path(std::string(TRAPLINE_GUESTS_DIR) + "/hello.elf");
+      spec.set_command_line("calls=1000000");
+      spec.set_memory_bytes(16 << 20);
+      auto status = registry_->Create(wanted, &vm);
       if (!status.ok() && status.error_code() != grpc::RESOURCE_EXHAUSTED)
         Die("cannot make a VM: " + status.error_message());
     }
