@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "cli/svg.h"
@@ -97,9 +98,11 @@ std::string DrawAxis(const LogScale& scale, double bottom) {
   std::string out;
   for (int decade = scale.first(); decade <= scale.last(); ++decade) {
     const double value = std::pow(10, decade), x = scale.At(value);
-    absl::StrAppend(
-        &out, svg::Line(x, kTop - 8, x, bottom, "grid"),
-        svg::Text(x, bottom + 16, "small", "middle", Grouped(static_cast<uint64_t>(value))));
+    const std::string text = decade <= std::numeric_limits<uint64_t>::digits10
+                                 ? Grouped(static_cast<uint64_t>(value))
+                                 : absl::StrCat("1e", decade);
+    absl::StrAppend(&out, svg::Line(x, kTop - 8, x, bottom, "grid"),
+                    svg::Text(x, bottom + 16, "small", "middle", text));
   }
   return absl::StrCat(out,
                       svg::Text((kAxisLeft + kAxisRight) / 2, bottom + 34, "small", "middle",

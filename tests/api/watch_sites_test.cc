@@ -232,7 +232,7 @@ TEST_F(WatchSites, AClientThatDoesNotReadIsToldHowManyUpdatesItMissed) {
     ++updates;
   }
   EXPECT_GT(slow.missed, 0u);
-  EXPECT_LT(quick_missed, 30u) << "nobody waits for the slow one";
+  EXPECT_LT(quick_missed, slow.missed) << "nobody waits for the slow one";
 }
 
 TEST_F(WatchSites, AHundredClientsMayWatchOneVm) {
