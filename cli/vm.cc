@@ -13,6 +13,7 @@
 #include "cli/table.h"
 #include "cli/units.h"
 #include "cli/vm_calls.h"
+#include "cli/vm_details.h"
 #include "cli/vm_text.h"
 
 namespace trapline::cli {
@@ -62,15 +63,8 @@ std::string FailureText(const v1::Vm& vm, bool colour) {
 std::string VmDetails(const v1::Vm& vm, bool colour) {
   Details details;
   details.Add("Name", LastSegment(vm.name()));
-  details.Add("State", StateCell(vm.state()));
-  details.AddIfSet("Reason", vm.state_reason());
-  if (vm.has_exit_status()) details.Add("Exit status", absl::StrCat(vm.exit_status()));
-  details.AddIfSet("Engine", EngineName(vm.engine()));
-  details.AddIfSet("Engine chosen", vm.engine_reason());
-  details.Add("vCPUs", absl::StrCat(vm.spec().vcpus()));
-  details.Add("Memory", FormatSize(vm.spec().memory_bytes()));
-  details.Add("Kernel", vm.spec().kernel_path());
-  details.AddIfSet("Initrd", vm.spec().initrd_path());
+  AddState(vm, details);
+  AddMachine(vm, details);
   details.AddIfSet("Symbols file", vm.spec().symbols_path());
   details.AddIfSet("Symbols", vm.symbols());
   details.AddIfSet("Command line", vm.spec().command_line());

@@ -7,6 +7,7 @@
 #include "cli/names.h"
 #include "cli/table.h"
 #include "cli/units.h"
+#include "cli/vm_details.h"
 
 namespace trapline::cli {
 namespace {
@@ -15,20 +16,13 @@ std::string VmLines(const ReportSummary& summary) {
   const v1::Vm& vm = summary.vm;
   Details details;
   details.Add("VM", LastSegment(vm.name()));
-  details.Add("State", StateCell(vm.state()));
-  details.AddIfSet("Reason", vm.state_reason());
-  if (vm.has_exit_status()) details.Add("Exit status", absl::StrCat(vm.exit_status()));
+  AddState(vm, details);
   if (!vm.failure_report().empty()) {
     const std::vector<std::string> lines =
         absl::StrSplit(vm.failure_report(), absl::MaxSplits('\n', 1));
     details.Add("Failure", absl::StrCat(lines.front(), " (failure.txt has more)"));
   }
-  details.AddIfSet("Engine", EngineName(vm.engine()));
-  details.AddIfSet("Engine chosen", vm.engine_reason());
-  details.Add("vCPUs", absl::StrCat(vm.spec().vcpus()));
-  details.Add("Memory", FormatSize(vm.spec().memory_bytes()));
-  details.Add("Kernel", vm.spec().kernel_path());
-  details.AddIfSet("Initrd", vm.spec().initrd_path());
+  AddMachine(vm, details);
   details.AddIfSet("Command line", vm.spec().command_line());
   details.Add("Created", TimeText(vm.create_time()));
   details.Add("Uid", vm.uid());
