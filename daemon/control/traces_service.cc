@@ -20,7 +20,8 @@ namespace {
 
 constexpr size_t kBatch = 4096, kMostWaiting = 1 << 16, kPerResponse = 1 << 14;
 constexpr uint32_t kMostOnRecord = 1 << 20;
-// Between looks: many records in one message cost less than each in its own.
+// Between looks, and between responses that are not full: many records in one message cost less
+// than each in its own.
 constexpr absl::Duration kIdle = absl::Milliseconds(5);
 // Between searches for symbols: of sites not met before, of those that had none. And how long calls
 // wait for the former.
@@ -79,11 +80,13 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
     bool more = Collect();
     if (!more && TakeUpAnew()) return now;
     if (Held(now)) return now + kIdle;
+    if (!more && !over && now < sent_ + kIdle) return sent_ + kIdle;
     bool ending = over && !more && !(request_.follow() && Exists());
     CountDropped(now, ending);
     if (!waiting_.empty() || start_due_ || dropped() != told_ || stats_->boots() != boots_) {
       Fill();
       Send();
+      sent_ = now;
     } else if (ending) {
       return Finished();
     }
@@ -139,7 +142,8 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
   }
 
   // Whether calls are to wait for the symbols of sites that were not met before. A guest may have
-  // none yet, so those that are missing are looked up again from time to time, and nobody waits.
+  // none yet, so those that are missing are looked up again from time to time, and nobody waits. A
+  // call without its name is better than one that the rings had no room for.
   bool Held(absl::Time now) {
     if (search_ && *search_) {
       search_ = nullptr;
@@ -157,7 +161,7 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
     }
     bool held = sites_.fresh() || (search_ && awaited_);
     if (!held) held_since_ = now;
-    return held && now < held_since_ + kNamePatience;
+    return held && now < held_since_ + kNamePatience && waiting_.size() < kMostWaiting / 2;
   }
 
   uint64_t dropped() const { return dropped_before_ + dropped_; }
@@ -204,6 +208,7 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
   std::shared_ptr<std::atomic<bool>> search_;  // for symbols, under way: whether it is done
   bool awaited_ = false;                       // by calls at sites not met before
   absl::Time searched_ = absl::InfinitePast(), held_since_ = absl::InfinitePast();
+  absl::Time sent_ = absl::InfinitePast();  // the last response
   bool start_due_ = true, final_ = false;
 };
 
