@@ -4,6 +4,7 @@
 #include "core/hypercall/hypercall_core.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -54,8 +55,12 @@ HypercallCore::HypercallCore(engine::Engine& engine, PhysicalMemory& memory, Ser
       stats_(std::move(stats)),
       listener_(std::move(listener)),
       recorder_(*stats_),
-      table_(std::make_unique<std::atomic<Site*>[]>(kTableSize)),
-      policy_(policy) {}
+      // Zero pages from the kernel, which cost nothing until there is a site in them: most VMs have
+      // few sites.
+      table_(static_cast<std::atomic<Site*>*>(calloc(kTableSize, sizeof(std::atomic<Site*>)))),
+      policy_(policy) {
+  if (!table_) throw std::bad_alloc();
+}
 
 HypercallCore::~HypercallCore() = default;
 

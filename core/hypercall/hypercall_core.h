@@ -26,6 +26,8 @@
 // mutex_ guards the rest; it is taken inside RunExclusive, never around it.
 #pragma once
 
+#include <stdlib.h>
+
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -161,7 +163,10 @@ class HypercallCore final : public LedgerServices {
   std::atomic<bool> has_direct_{false};
 
   static constexpr size_t kTableSize = kMaxSites * 2;
-  std::unique_ptr<std::atomic<Site*>[]> table_;  // open addressing by GPA; entries are only added
+  struct Free {
+    void operator()(std::atomic<Site*>* table) const { free(table); }
+  };
+  std::unique_ptr<std::atomic<Site*>[], Free> table_;  // open addressing by GPA; only grows
 
   absl::Mutex symbolizing_ ABSL_ACQUIRED_BEFORE(mutex_);
   mutable absl::Mutex mutex_;
