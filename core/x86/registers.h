@@ -56,11 +56,15 @@ struct Segment {
   uint16_t attributes = 0;  // segment_attribute
   uint32_t limit = 0;       // in bytes, granularity applied
   uint64_t base = 0;
+
+  bool operator==(const Segment&) const = default;
 };
 
 struct DescriptorTable {
   uint64_t base = 0;
   uint16_t limit = 0;
+
+  bool operator==(const DescriptorTable&) const = default;
 };
 
 // Everything that can be read from or put into a vCPU that is not running.
@@ -78,6 +82,7 @@ struct Registers {
   // x87, MMX, SSE state in the 64-bit FXSAVE layout (SDM volume 1, table 10-2).
   alignas(16) std::array<std::byte, 512> fxsave{};
 
+  bool operator==(const Registers&) const = default;
   unsigned cpl() const { return (segment[kSs].attributes >> segment_attribute::kDplShift) & 3; }
 };
 

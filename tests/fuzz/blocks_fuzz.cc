@@ -92,7 +92,7 @@ bool SameMemory(GuestMachine& a, GuestMachine& b) {
 bool Alike(GuestMachine& blocks, GuestMachine& steps) {
   x86::Registers a = blocks.registers, b = steps.registers;
   a.dr = b.dr;
-  return std::memcmp(&a, &b, sizeof a) == 0 && SameMemory(blocks, steps) &&
+  return a == b && SameMemory(blocks, steps) &&
          blocks.vcpu().instructions_retired() == steps.vcpu().instructions_retired();
 }
 

@@ -34,15 +34,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   x86::Registers registers;
   registers.cr0 = input.cr0, registers.cr2 = input.cr2, registers.cr3 = input.cr3;
   registers.cr4 = input.cr4, registers.efer = input.efer, registers.rflags = input.rflags;
-  x86::Registers before;
-  std::memcpy(&before, &registers, sizeof before);
+  const x86::Registers before = registers;
   Frame frame = input.frame;
   VirtualCpu cpu{host, 1, 2, frame, registers};
   Emulation result = EmulatePrivileged(std::as_bytes(std::span(data + head, size - head)), cpu);
   Expect(frame.rflags == input.frame.rflags);
   if (result == Emulation::kNotEmulated) {
     Expect(std::memcmp(&frame, &input.frame, sizeof frame) == 0 && !cpu.bases_changed);
-    Expect(std::memcmp(&registers, &before, sizeof before) == 0);
+    Expect(registers == before);
     Expect(host.port_reads.empty() && host.port_writes.empty() && host.msrs[0x1b] == 0);
     return 0;
   }

@@ -48,11 +48,10 @@ class Privileged : public ::testing::Test {
   // The guest's own fault: nothing is changed, and the host was not asked for anything that would.
   void Refuses(const std::vector<uint8_t>& code) {
     Frame frame = frame_;
-    x86::Registers registers;
-    std::memcpy(&registers, &registers_, sizeof registers);
+    x86::Registers registers = registers_;
     EXPECT_EQ(Run(code), Emulation::kNotEmulated) << ::testing::PrintToString(code);
     EXPECT_EQ(std::memcmp(&frame, &frame_, sizeof frame), 0) << ::testing::PrintToString(code);
-    EXPECT_EQ(std::memcmp(&registers, &registers_, sizeof registers), 0);
+    EXPECT_TRUE(registers == registers_);
     EXPECT_FALSE(cpu_.bases_changed);
     EXPECT_THAT(host_.port_reads, IsEmpty());
     EXPECT_THAT(host_.port_writes, IsEmpty());
