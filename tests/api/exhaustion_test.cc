@@ -168,7 +168,7 @@ TEST_F(Exhaustion, WithoutDescriptorsVmsRunOnAndMoreAreMadeLater) {
 class LimitedWorkers : public Exhaustion {
  protected:
   void SetUp() override {
-#if defined(TRAPLINE_ADDRESS_SANITIZER)
+#ifdef TRAPLINE_SANITIZED
     GTEST_SKIP() << "the address sanitizer's shadow fits within no such limit";
 #endif
   }

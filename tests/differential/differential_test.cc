@@ -30,7 +30,7 @@ constexpr uint64_t kDecoratedOneIn = 4;
 
 // A sanitizer maps memory of its own where instances expect to find none: then the software side
 // runs alone, for the sanitizer to watch.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef TRAPLINE_SANITIZED
 constexpr bool kCompare = false;
 #else
 constexpr bool kCompare = true;

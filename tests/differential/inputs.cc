@@ -90,26 +90,9 @@ T Pick(const T (&values)[kSize], uint64_t random) {
 constexpr uint16_t kX87Exceptions = 0x3f;
 constexpr size_t kStOffset = 32, kXmmOffset = 160;
 
-// The address sanitizer's shadow (compiler-rt, asan_mapping.h), where the real CPU would find
-// memory that the software CPU's guest has not.
-constexpr bool IsShadow(uint64_t address) {
-#if defined(TRAPLINE_ADDRESS_SANITIZER)
-  return address >= 0x7fff8000 && address < 0x10007fff8000;
-#else
-  (void)address;
-  return false;
-#endif
-}
-
 }  // namespace
 
 uint64_t Inputs::Integer() {
-  uint64_t value = AnyInteger();
-  while (IsShadow(value)) value = AnyInteger();
-  return value;
-}
-
-uint64_t Inputs::AnyInteger() {
   uint64_t kind = random_();
   switch (kind & 3) {
     case 0:

@@ -46,8 +46,6 @@ class Inputs {
   uint32_t Mxcsr();
 
  private:
-  uint64_t AnyInteger();
-
   std::mt19937_64 random_;
 };
 
