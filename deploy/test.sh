@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Sets up, builds and runs the tests. Safe to run again. PRESET picks other builds, one or more: debug, asan (with half a
-# minute of each fuzz target), fuzz (those alone), tsan, slow, soak. What is given in the command line goes to ctest.
+# Sets up, builds and runs the tests, and half a minute of each fuzz target. Safe to run again. PRESET picks other builds,
+# one or more of release, fuzz, debug, asan, tsan, slow, soak. What is given in the command line goes to ctest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 deploy/setup.sh
 deploy/debian-guest.sh build/guest
-for preset in ${PRESET:-release}; do
+for preset in ${PRESET:-fuzz release}; do
   build=$preset
   case $preset in slow | soak) build=release ;; esac
   cmake --preset "$build"
