@@ -10,6 +10,7 @@
 #include "core/base/thread.h"
 #include "daemon/common/errors.h"
 #include "daemon/control/services.h"
+#include "daemon/control/worker_context.h"
 
 namespace trapline::daemon {
 namespace {
@@ -69,7 +70,7 @@ class ConsoleStream final
   void SendInput() {
     std::shared_ptr<WorkerProcess> worker;
     if (request_.input().empty() || !vm_->Worker(&worker).ok()) return;
-    grpc::ClientContext call;
+    WorkerContext call(kWorkerAnswer);
     worker::v1::WriteConsoleRequest write;
     write.set_bytes(request_.input());
     google::protobuf::Empty nothing;

@@ -18,11 +18,11 @@
 #include "daemon/common/logging.h"
 #include "daemon/common/worker_protocol.h"
 #include "daemon/control/restart_plan.h"
+#include "daemon/control/worker_context.h"
 
 namespace trapline::daemon {
 namespace {
 
-constexpr auto kStatusTimeout = std::chrono::seconds(2), kSymbolsTimeout = std::chrono::seconds(10);
 constexpr absl::Duration kMoveUnderWay = absl::Milliseconds(50), kEndTimeout = absl::Seconds(5);
 constexpr size_t kMaxSitePolicies = 4096;  // they are written with every event of their VM
 
@@ -85,6 +85,11 @@ grpc::Status CheckConfined(const std::string& id, const v1::Confinement& confine
 }
 
 bool Over(v1::Vm::State state) { return state == v1::Vm::STOPPED || state == v1::Vm::FAILED; }
+
+absl::Duration GraceOf(const worker::v1::MoveRequest& request) {
+  return absl::Seconds(request.grace_period().seconds()) +
+         absl::Nanoseconds(request.grace_period().nanos());
+}
 
 }  // namespace
 
@@ -149,7 +154,7 @@ worker::v1::CreateRequest ManagedVm::Wanted() const {
   return request;
 }
 
-grpc::Status ManagedVm::EnsureWorker() {
+grpc::Status ManagedVm::EnsureWorker(absl::Time until) {
   {
     absl::MutexLock lock(&mutex_);
     if (worker_) return grpc::Status::OK;
@@ -164,8 +169,7 @@ grpc::Status ManagedVm::EnsureWorker() {
   }
   std::shared_ptr<WorkerProcess> worker = *std::move(started);
   *request.add_measures() = JoinCgroup(request.spec(), worker->pid());
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+  WorkerContext context(kWorkerCreate, until);
   worker::v1::Status response;
   grpc::Status made = worker->stub().Create(&context, request, &response);
   if (!made.ok()) {
@@ -173,6 +177,7 @@ grpc::Status ManagedVm::EnsureWorker() {
     const std::string how = Bury(*worker);
     if (!made.error_details().empty()) return made;
     ++around_.activity.workers_not_started;
+    if (made.error_code() == grpc::DEADLINE_EXCEEDED) return FromWorker(made, id_);
     return Error(grpc::UNAVAILABLE, "WORKER_LOST",
                  absl::StrCat("the worker of VM ", id_, " was ", how,
                               " while it loaded the images; the daemon's log has its last words"),
@@ -216,8 +221,8 @@ std::string ManagedVm::Bury(WorkerProcess& worker) const {
   return how;
 }
 
-grpc::Status ManagedVm::Make() {
-  if (auto status = EnsureWorker(); !status.ok()) return status;
+grpc::Status ManagedVm::Make(absl::Time until) {
+  if (auto status = EnsureWorker(until); !status.ok()) return status;
   absl::MutexLock lock(&mutex_);
   record_.mutable_vm()->set_state(v1::Vm::CREATED);
   record_.mutable_vm()->set_state_reason("created");
@@ -335,8 +340,7 @@ void ManagedVm::WorkerGone(const std::shared_ptr<WorkerProcess>& worker) {
 }
 
 void ManagedVm::TakeFailureReport(WorkerProcess& worker) {
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kStatusTimeout);
+  WorkerContext context(kWorkerStatus);
   worker::v1::Status status;
   if (!worker.stub().GetStatus(&context, {}, &status).ok()) return;
   absl::MutexLock lock(&mutex_);
@@ -372,7 +376,7 @@ void ManagedVm::TakeOver(std::shared_ptr<WorkerProcess> worker,
                          std::optional<worker::v1::Status> status) {
   // Those for whom the earlier daemon had calls recorded are gone.
   if (status) {
-    grpc::ClientContext tracing;
+    WorkerContext tracing(kWorkerStatus);
     google::protobuf::Empty ignored;
     worker->stub().SetTracing(&tracing, {}, &ignored);
   }
@@ -439,7 +443,7 @@ void ManagedVm::AwaitAdoption() {
   std::optional<absl::Time> start;
   {
     absl::MutexLock lock(&mutex_);
-    mutex_.AwaitWithTimeout(absl::Condition(&caught_up_), absl::FromChrono(kStatusTimeout));
+    mutex_.AwaitWithTimeout(absl::Condition(&caught_up_), kWorkerStatus);
     if (record_.vm().has_next_start_time()) start = ToAbsl(record_.vm().next_start_time());
   }
   if (start) StartLater(*start);
@@ -551,7 +555,7 @@ void ManagedVm::StartAgain() {
   worker::v1::MoveRequest start;
   start.set_kind(worker::v1::MoveRequest::START);
   v1::StopVmResponse::Outcome unused;
-  grpc::Status status = MoveHeld(start, &unused);
+  grpc::Status status = MoveHeld(start, absl::InfiniteFuture(), &unused);
   if (status.ok() || retiring_) return;
   {
     // An attempt is a restart as well, of a run that did not last.
@@ -589,7 +593,7 @@ void ManagedVm::StopAsked() {
 
 // ---- Moves ----
 
-grpc::Status ManagedVm::Move(const worker::v1::MoveRequest& request,
+grpc::Status ManagedVm::Move(const worker::v1::MoveRequest& request, absl::Time until,
                              v1::StopVmResponse::Outcome* outcome) {
   if (moving_.exchange(true)) {
     return Error(grpc::ABORTED, "MOVE_UNDER_WAY",
@@ -601,13 +605,13 @@ grpc::Status ManagedVm::Move(const worker::v1::MoveRequest& request,
     by_request_ = true;
   }
   if (request.kind() == worker::v1::MoveRequest::STOP) StopAsked();
-  grpc::Status status = MoveHeld(request, outcome);
+  grpc::Status status = MoveHeld(request, until, outcome);
   absl::MutexLock lock(&mutex_);
   by_request_ = false;
   return status;
 }
 
-grpc::Status ManagedVm::MoveHeld(const worker::v1::MoveRequest& request,
+grpc::Status ManagedVm::MoveHeld(const worker::v1::MoveRequest& request, absl::Time until,
                                  v1::StopVmResponse::Outcome* outcome) {
   if (auto status = CheckMove(request.kind(), state()); !status.ok()) return status;
   bool stopping = request.kind() == worker::v1::MoveRequest::STOP;
@@ -615,7 +619,7 @@ grpc::Status ManagedVm::MoveHeld(const worker::v1::MoveRequest& request,
     *outcome = v1::StopVmResponse::ALREADY_STOPPED;
     return grpc::Status::OK;
   }
-  if (auto status = EnsureWorker(); !status.ok()) return status;
+  if (auto status = EnsureWorker(until); !status.ok()) return status;
   std::shared_ptr<WorkerProcess> worker;
   if (auto status = Worker(&worker); !status.ok()) return status;
   uint64_t before;
@@ -623,7 +627,7 @@ grpc::Status ManagedVm::MoveHeld(const worker::v1::MoveRequest& request,
     absl::MutexLock lock(&mutex_);
     before = recorded_;
   }
-  grpc::ClientContext context;
+  WorkerContext context(kWorkerMove + GraceOf(request), until);
   worker::v1::MoveResponse response;
   grpc::Status moved = worker->stub().Move(&context, request, &response);
   if (!moved.ok()) return FromWorker(moved, id_);
@@ -636,7 +640,7 @@ grpc::Status ManagedVm::MoveHeld(const worker::v1::MoveRequest& request,
     return !worker_ || (recorded_ > before && there);
   };
   absl::MutexLock lock(&mutex_);
-  mutex_.AwaitWithTimeout(absl::Condition(&caught_up), absl::FromChrono(kStatusTimeout));
+  mutex_.AwaitWithTimeout(absl::Condition(&caught_up), kWorkerStatus);
   return grpc::Status::OK;
 }
 
@@ -699,7 +703,7 @@ v1::Vm ManagedVm::Known() const {
 std::vector<v1::Vm> ManagedVm::Snapshots(const std::vector<ManagedVm*>& vms) {
   struct Question {
     std::shared_ptr<WorkerProcess> worker;
-    grpc::ClientContext context;
+    WorkerContext context{kWorkerStatus};
     worker::v1::Status answer;
     bool answered = false;
   };
@@ -708,7 +712,6 @@ std::vector<v1::Vm> ManagedVm::Snapshots(const std::vector<ManagedVm*>& vms) {
   snapshots.reserve(vms.size());
   std::vector<std::unique_ptr<Question>> questions;
   absl::BlockingCounter open(static_cast<int>(vms.size()));
-  auto deadline = std::chrono::system_clock::now() + kStatusTimeout;
   for (ManagedVm* vm : vms) {
     v1::Vm::State state = snapshots.emplace_back(vm->Known()).state();
     auto* question = questions.emplace_back(std::make_unique<Question>()).get();
@@ -717,7 +720,6 @@ std::vector<v1::Vm> ManagedVm::Snapshots(const std::vector<ManagedVm*>& vms) {
       open.DecrementCount();
       continue;
     }
-    question->context.set_deadline(deadline);
     question->worker->stub().async()->GetStatus(&question->context, &nothing, &question->answer,
                                                 [question, &open](const grpc::Status& status) {
                                                   question->answered = status.ok();
@@ -759,11 +761,10 @@ std::shared_ptr<const hypercall::StatsReader> ManagedVm::StatsOrNull() {
   return stats.ok() ? *std::move(stats) : nullptr;
 }
 
-void ManagedVm::Symbolize() {
+void ManagedVm::Symbolize(absl::Time until) {
   std::shared_ptr<WorkerProcess> worker;
   if (!Worker(&worker).ok()) return;
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kSymbolsTimeout);
+  WorkerContext context(kWorkerAnswer, until);
   google::protobuf::Empty nothing;
   worker->stub().Symbolize(&context, {}, &nothing);
 }
@@ -771,23 +772,22 @@ void ManagedVm::Symbolize() {
 void ManagedVm::SymbolizeThen(std::function<void()> done) {
   struct Question {
     std::shared_ptr<WorkerProcess> worker;
-    grpc::ClientContext context;
+    WorkerContext context{kWorkerAnswer};
     google::protobuf::Empty nothing, answer;
   };
   auto question = std::make_shared<Question>();
   if (!Worker(&question->worker).ok()) return done();
-  question->context.set_deadline(std::chrono::system_clock::now() + kSymbolsTimeout);
   question->worker->stub().async()->Symbolize(
       &question->context, &question->nothing, &question->answer,
       [question, done = std::move(done)](const grpc::Status&) { done(); });
 }
 
-grpc::Status ManagedVm::ResetCounters(const worker::v1::SiteRequest& request) {
+grpc::Status ManagedVm::ResetCounters(const worker::v1::SiteRequest& request, absl::Time until) {
   std::shared_ptr<WorkerProcess> worker;
   if (auto status = Worker(&worker); !status.ok()) return status;
   grpc::Status status;
   auto reset = [&] {
-    grpc::ClientContext context;
+    WorkerContext context(kWorkerAnswer, until);
     google::protobuf::Empty nothing;
     status = worker->stub().ResetCounters(&context, request, &nothing);
     return status.ok();
@@ -809,8 +809,7 @@ grpc::Status ManagedVm::SetTracing(bool on) {
     worker = worker_;
   }
   if (!worker) return grpc::Status::OK;  // nothing runs that could be recorded
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kStatusTimeout);
+  WorkerContext context(kWorkerStatus);
   worker::v1::SetTracingRequest request;
   request.set_on(on);
   google::protobuf::Empty response;

@@ -45,8 +45,8 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   ManagedVm(record::v1::VmRecord record, WorkerOptions options, const VmSurroundings& around);
   ~ManagedVm();
 
-  // Starts a worker and has it check and load the images.
-  grpc::Status Make();
+  // Starts a worker and has it check and load the images. until: when the client gives up.
+  grpc::Status Make(absl::Time until);
   // Puts a VM that was made into the store, and tells of it; kept runs between.
   grpc::Status Keep(std::function<void()> kept);
   // Takes over a worker that an earlier daemon left, if there is one. What it did meanwhile is
@@ -57,7 +57,8 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   // Takes it out of the store; nothing puts it back from then on.
   grpc::Status Forget();
 
-  grpc::Status Move(const worker::v1::MoveRequest& request, v1::StopVmResponse::Outcome* outcome);
+  grpc::Status Move(const worker::v1::MoveRequest& request, absl::Time until,
+                    v1::StopVmResponse::Outcome* outcome);
   // The worker's stub, or FAILED_PRECONDITION where it has none.
   grpc::Status Worker(std::shared_ptr<WorkerProcess>* worker);
   // For the daemon's own end: stops the VM, or leaves its worker running.
@@ -83,8 +84,8 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   // DATA_LOSS as StatsReader::Open has them.
   absl::StatusOr<std::shared_ptr<const hypercall::StatsReader>> Stats();
   // Symbols are looked up when somebody looks: has the worker put those of new sites into the stats
-  // file. Without a worker there are those of the last time.
-  void Symbolize();
+  // file. Without a worker there are those of the last time, and where it does not answer too.
+  void Symbolize(absl::Time until = absl::InfiniteFuture());
   // The same without waiting: done is called, on some thread, once they are there or not to be had.
   void SymbolizeThen(std::function<void()> done);
   // What changed of the sites, for all who watch them.
@@ -93,7 +94,7 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   // site; no policy: the VM's again.
   grpc::Status KeepPolicy(std::optional<uint64_t> gpa, const std::optional<v1::Policy>& policy);
   // Has the worker zero the counters of one site or all.
-  grpc::Status ResetCounters(const worker::v1::SiteRequest& request);
+  grpc::Status ResetCounters(const worker::v1::SiteRequest& request, absl::Time until);
   // Waits up to timeout for a state for which the bit (1 << state) of states is set.
   bool AwaitState(uint32_t states, absl::Duration timeout);
   // Counts those who want hypercalls traced: tracing is on while there are any. An error, such as
@@ -102,7 +103,7 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   void RemoveTracer();
 
  private:
-  grpc::Status EnsureWorker() ABSL_LOCKS_EXCLUDED(mutex_);
+  grpc::Status EnsureWorker(absl::Time until) ABSL_LOCKS_EXCLUDED(mutex_);
   worker::v1::CreateRequest Wanted() const ABSL_LOCKS_EXCLUDED(mutex_);
   grpc::Status NoWorkerLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status BeginWatchLocked(const std::shared_ptr<WorkerProcess>& worker)
@@ -134,7 +135,7 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   void StartAgain();
   // Whoever asked for a stop wants no restart.
   void StopAsked();
-  grpc::Status MoveHeld(const worker::v1::MoveRequest& request,
+  grpc::Status MoveHeld(const worker::v1::MoveRequest& request, absl::Time until,
                         v1::StopVmResponse::Outcome* outcome);
   grpc::Status SetTracing(bool on);
   std::shared_ptr<const hypercall::StatsReader> StatsOrNull();

@@ -188,8 +188,8 @@ grpc::Status Registry::Reserve(const v1::CreateVmRequest& request,
   return grpc::Status::OK;
 }
 
-grpc::Status Registry::Create(const v1::CreateVmRequest& request,
-                              std::shared_ptr<ManagedVm>* made) {
+grpc::Status Registry::Create(const v1::CreateVmRequest& request, std::shared_ptr<ManagedVm>* made,
+                              absl::Time until) {
   if (auto status = CheckRequest(request); !status.ok()) return status;
   const std::string& id = request.vm_id();
   if (auto status = Reserve(request, made); !status.ok() || *made) return status;
@@ -198,7 +198,7 @@ grpc::Status Registry::Create(const v1::CreateVmRequest& request,
     absl::MutexLock lock(&mutex_);
     vms_[id] = vm;
   };
-  grpc::Status status = vm->Make();
+  grpc::Status status = vm->Make(until);
   // Who hears of it finds it.
   if (status.ok() && !request.validate_only()) status = vm->Keep(keep);
   if (!status.ok() || request.validate_only()) {
@@ -303,7 +303,8 @@ grpc::Status Registry::Once(const std::string& method, const std::string& reques
   absl::MutexLock lock(&answers_mutex_);
   under_way_.erase(std::find(under_way_.begin(), under_way_.end(), key));
   // A failure that a retry may mend is not kept.
-  if (status.error_code() != grpc::UNAVAILABLE && status.error_code() != grpc::ABORTED) {
+  if (status.error_code() != grpc::UNAVAILABLE && status.error_code() != grpc::ABORTED &&
+      status.error_code() != grpc::DEADLINE_EXCEEDED) {
     answers_.push_back({key, asked, response->SerializeAsString(), status});
     if (answers_.size() > kAnswers) answers_.pop_front();
   }

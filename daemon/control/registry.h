@@ -39,8 +39,10 @@ class Registry {
   // Takes up what the store knows, and the workers that still run.
   absl::Status Load();
   // ALREADY_EXISTS, RESOURCE_EXHAUSTED, or what the worker found wrong. A repetition of the request
-  // that made the VM finds it. validate_only: the VM is gone again afterwards.
-  grpc::Status Create(const v1::CreateVmRequest& request, std::shared_ptr<ManagedVm>* made);
+  // that made the VM finds it. validate_only: the VM is gone again afterwards. until: when the
+  // client gives up.
+  grpc::Status Create(const v1::CreateVmRequest& request, std::shared_ptr<ManagedVm>* made,
+                      absl::Time until = absl::InfiniteFuture());
   // NOT_FOUND. name is vms/{vm}; INVALID_ARGUMENT naming `field` where it is not of that form.
   grpc::Status Find(const std::string& name, const std::string& field,
                     std::shared_ptr<ManagedVm>* vm);

@@ -43,8 +43,8 @@ class VmsService final : public v1::Vms::WithCallbackMethod_Console<v1::Vms::Ser
 
  private:
   template <typename Request>
-  grpc::Status Move(const char* method, worker::v1::MoveRequest::Kind kind, const Request& request,
-                    v1::Vm* response);
+  grpc::Status Move(const char* method, worker::v1::MoveRequest::Kind kind,
+                    const grpc::ServerContext& context, const Request& request, v1::Vm* response);
   Registry& registry_;
   const Authorizer& authorizer_;
 };

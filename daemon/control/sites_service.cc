@@ -11,6 +11,7 @@
 #include "daemon/common/errors.h"
 #include "daemon/control/services.h"
 #include "daemon/control/site_filter.h"
+#include "daemon/control/worker_context.h"
 
 namespace trapline::daemon {
 namespace {
@@ -52,8 +53,8 @@ grpc::Status OpenStats(ManagedVm& vm, Stats* stats) {
   return grpc::Status::OK;
 }
 // The same with symbols of new sites.
-grpc::Status OpenNamed(ManagedVm& vm, Stats* stats) {
-  vm.Symbolize();
+grpc::Status OpenNamed(ManagedVm& vm, absl::Time until, Stats* stats) {
+  vm.Symbolize(until);
   return OpenStats(vm, stats);
 }
 
@@ -69,9 +70,9 @@ std::optional<uint32_t> IndexOf(const hypercall::StatsReader& stats, uint64_t gp
   return std::nullopt;
 }
 
-grpc::Status FindSite(ManagedVm& vm, uint64_t gpa, v1::Site* response) {
+grpc::Status FindSite(ManagedVm& vm, uint64_t gpa, absl::Time until, v1::Site* response) {
   Stats stats;
-  if (auto status = OpenNamed(vm, &stats); !status.ok()) return status;
+  if (auto status = OpenNamed(vm, until, &stats); !status.ok()) return status;
   auto index = IndexOf(*stats, gpa);
   auto site = index ? stats->Site(*index) : absl::NotFoundError("");
   if (!site.ok()) return NoSite("vms/" + vm.id(), gpa);
@@ -89,7 +90,8 @@ grpc::Status PageStart(const std::string& token, uint64_t* start) {
 }  // namespace
 
 // In the order of their addresses. Of those that are not on the page little is read.
-grpc::Status SitesService::ListSites(grpc::ServerContext*, const v1::ListSitesRequest* request,
+grpc::Status SitesService::ListSites(grpc::ServerContext* context,
+                                     const v1::ListSitesRequest* request,
                                      v1::ListSitesResponse* response) {
   std::shared_ptr<ManagedVm> vm;
   SiteFilter filter;
@@ -100,7 +102,7 @@ grpc::Status SitesService::ListSites(grpc::ServerContext*, const v1::ListSitesRe
   if (auto status = SiteFilter::Parse(request->filter(), &filter); !status.ok()) return status;
   if (auto status = PageSize(request->page_size(), &size); !status.ok()) return status;
   if (auto status = PageStart(request->page_token(), &start); !status.ok()) return status;
-  if (auto status = OpenNamed(*vm, &stats); !status.ok()) return status;
+  if (auto status = OpenNamed(*vm, DeadlineOf(*context), &stats); !status.ok()) return status;
   std::vector<hypercall::SiteKey> keys = stats->Keys();
   std::erase_if(keys, [&](const hypercall::SiteKey& key) {
     return key.gpa < start || !filter.MayMatch(key.state);
@@ -119,12 +121,12 @@ grpc::Status SitesService::ListSites(grpc::ServerContext*, const v1::ListSitesRe
   return grpc::Status::OK;
 }
 
-grpc::Status SitesService::GetSite(grpc::ServerContext*, const v1::GetSiteRequest* request,
+grpc::Status SitesService::GetSite(grpc::ServerContext* context, const v1::GetSiteRequest* request,
                                    v1::Site* response) {
   Target target;
   if (auto status = FindTarget(registry_, request->name(), Names::kSites, &target); !status.ok())
     return status;
-  return FindSite(*target.vm, *target.gpa, response);
+  return FindSite(*target.vm, *target.gpa, DeadlineOf(*context), response);
 }
 
 grpc::Status SitesService::GetSiteTotals(grpc::ServerContext*,
@@ -138,7 +140,7 @@ grpc::Status SitesService::GetSiteTotals(grpc::ServerContext*,
   return grpc::Status::OK;
 }
 
-grpc::Status SitesService::ListSiteTransitions(grpc::ServerContext*,
+grpc::Status SitesService::ListSiteTransitions(grpc::ServerContext* context,
                                                const v1::ListSiteTransitionsRequest* request,
                                                v1::ListSiteTransitionsResponse* response) {
   constexpr size_t kAtOnce = 4096;
@@ -152,7 +154,8 @@ grpc::Status SitesService::ListSiteTransitions(grpc::ServerContext*,
     return status;
   if (auto status = PageSize(request->page_size(), &size); !status.ok()) return status;
   if (auto status = PageStart(request->page_token(), &after); !status.ok()) return status;
-  if (auto status = OpenNamed(*target.vm, &stats); !status.ok()) return status;
+  if (auto status = OpenNamed(*target.vm, DeadlineOf(*context), &stats); !status.ok())
+    return status;
   if (target.gpa) {
     only = IndexOf(*stats, *target.gpa);
     if (!only) return NoSite(target.vm_name, *target.gpa);
@@ -176,8 +179,8 @@ grpc::Status SitesService::ListSiteTransitions(grpc::ServerContext*,
   }
 }
 
-grpc::Status SitesService::GetPolicy(grpc::ServerContext*, const v1::GetPolicyRequest* request,
-                                     v1::Policy* response) {
+grpc::Status SitesService::GetPolicy(grpc::ServerContext* context,
+                                     const v1::GetPolicyRequest* request, v1::Policy* response) {
   Target target;
   std::shared_ptr<WorkerProcess> worker;
   if (auto status = FindTarget(registry_, request->name(), Names::kSitesAndVms, &target);
@@ -185,14 +188,15 @@ grpc::Status SitesService::GetPolicy(grpc::ServerContext*, const v1::GetPolicyRe
     return status;
   if (target.gpa) {
     v1::Site site;
-    if (auto status = FindSite(*target.vm, *target.gpa, &site); !status.ok()) return status;
+    if (auto status = FindSite(*target.vm, *target.gpa, DeadlineOf(*context), &site); !status.ok())
+      return status;
     if (site.has_policy()) {
       *response = site.policy();
       return grpc::Status::OK;
     }
   }
   if (auto status = target.vm->Worker(&worker); !status.ok()) return status;
-  grpc::ClientContext call;
+  WorkerContext call(kWorkerAnswer, DeadlineOf(*context));
   return FromWorker(worker->stub().GetPolicy(&call, {}, response), target.vm->id());
 }
 
@@ -206,7 +210,7 @@ grpc::Status SitesService::SetPolicy(grpc::ServerContext* context,
   worker::v1::SetPolicyRequest set;
   if (target.gpa) set.set_gpa(*target.gpa);
   if (request->has_policy()) *set.mutable_policy() = request->policy();
-  grpc::ClientContext call;
+  WorkerContext call(kWorkerAnswer, DeadlineOf(*context));
   google::protobuf::Empty nothing;
   grpc::Status status = worker->stub().SetPolicy(&call, set, &nothing);
   if (status.error_code() == grpc::NOT_FOUND && target.gpa)
@@ -220,8 +224,8 @@ grpc::Status SitesService::SetPolicy(grpc::ServerContext* context,
   return GetPolicy(context, &get, response);
 }
 
-grpc::Status SitesService::RevertSite(grpc::ServerContext*, const v1::RevertSiteRequest* request,
-                                      v1::Site* response) {
+grpc::Status SitesService::RevertSite(grpc::ServerContext* context,
+                                      const v1::RevertSiteRequest* request, v1::Site* response) {
   Target target;
   std::shared_ptr<WorkerProcess> worker;
   if (auto status = FindTarget(registry_, request->name(), Names::kSites, &target, &worker);
@@ -229,7 +233,7 @@ grpc::Status SitesService::RevertSite(grpc::ServerContext*, const v1::RevertSite
     return status;
   worker::v1::SiteRequest site;
   site.set_gpa(*target.gpa);
-  grpc::ClientContext call;
+  WorkerContext call(kWorkerAnswer, DeadlineOf(*context));
   google::protobuf::Empty nothing;
   grpc::Status status = worker->stub().Revert(&call, site, &nothing);
   if (status.error_code() == grpc::NOT_FOUND) return NoSite(target.vm_name, *target.gpa);
@@ -238,10 +242,10 @@ grpc::Status SitesService::RevertSite(grpc::ServerContext*, const v1::RevertSite
                  {{"gpa", Hex(*target.gpa)}});
   }
   if (!status.ok()) return FromWorker(status, target.vm->id());
-  return FindSite(*target.vm, *target.gpa, response);
+  return FindSite(*target.vm, *target.gpa, DeadlineOf(*context), response);
 }
 
-grpc::Status SitesService::DisassembleSite(grpc::ServerContext*,
+grpc::Status SitesService::DisassembleSite(grpc::ServerContext* context,
                                            const v1::DisassembleSiteRequest* request,
                                            v1::SiteCode* response) {
   constexpr uint32_t kDefault = 6, kMost = 100;
@@ -256,7 +260,7 @@ grpc::Status SitesService::DisassembleSite(grpc::ServerContext*,
   ask.set_gpa(*target.gpa);
   ask.set_before(request->before() == 0 ? kDefault : request->before());
   ask.set_after(request->after() == 0 ? kDefault : request->after());
-  grpc::ClientContext call;
+  WorkerContext call(kWorkerAnswer, DeadlineOf(*context));
   grpc::Status status = worker->stub().DisassembleSite(&call, ask, response);
   if (status.error_code() == grpc::NOT_FOUND) return NoSite(target.vm_name, *target.gpa);
   if (!status.ok()) return FromWorker(status, target.vm->id());
@@ -264,7 +268,7 @@ grpc::Status SitesService::DisassembleSite(grpc::ServerContext*,
   return grpc::Status::OK;
 }
 
-grpc::Status SitesService::ResetSiteCounters(grpc::ServerContext*,
+grpc::Status SitesService::ResetSiteCounters(grpc::ServerContext* context,
                                              const v1::ResetSiteCountersRequest* request,
                                              v1::SiteTotals* response) {
   Target target;
@@ -274,7 +278,7 @@ grpc::Status SitesService::ResetSiteCounters(grpc::ServerContext*,
     return status;
   worker::v1::SiteRequest reset;
   if (target.gpa) reset.set_gpa(*target.gpa);
-  grpc::Status status = target.vm->ResetCounters(reset);
+  grpc::Status status = target.vm->ResetCounters(reset, DeadlineOf(*context));
   if (status.error_code() == grpc::NOT_FOUND && target.gpa)
     return NoSite(target.vm_name, *target.gpa);
   if (!status.ok()) return FromWorker(status, target.vm->id());

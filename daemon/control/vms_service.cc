@@ -7,6 +7,7 @@
 #include "absl/strings/str_split.h"
 #include "daemon/common/errors.h"
 #include "daemon/control/services.h"
+#include "daemon/control/worker_context.h"
 
 namespace trapline::daemon {
 namespace {
@@ -81,7 +82,7 @@ grpc::Status VmsService::CreateVm(grpc::ServerContext* context, const v1::Create
   }
   return registry_.Once("CreateVm", request->request_id(), *request, response, [&] {
     std::shared_ptr<ManagedVm> vm;
-    grpc::Status status = registry_.Create(wanted, &vm);
+    grpc::Status status = registry_.Create(wanted, &vm, DeadlineOf(*context));
     if (status.ok()) *response = vm->Snapshot();
     return status;
   });
@@ -127,37 +128,38 @@ grpc::Status VmsService::DeleteVm(grpc::ServerContext*, const v1::DeleteVmReques
 
 template <typename Request>
 grpc::Status VmsService::Move(const char* method, worker::v1::MoveRequest::Kind kind,
-                              const Request& request, v1::Vm* response) {
+                              const grpc::ServerContext& context, const Request& request,
+                              v1::Vm* response) {
   return registry_.Once(method, request.request_id(), request, response, [&] {
     std::shared_ptr<ManagedVm> vm;
     if (auto status = registry_.Find(request.name(), "name", &vm); !status.ok()) return status;
     worker::v1::MoveRequest move;
     move.set_kind(kind);
     v1::StopVmResponse::Outcome unused;
-    grpc::Status status = vm->Move(move, &unused);
+    grpc::Status status = vm->Move(move, DeadlineOf(context), &unused);
     if (status.ok()) *response = vm->Snapshot();
     return status;
   });
 }
 
-grpc::Status VmsService::StartVm(grpc::ServerContext*, const v1::StartVmRequest* request,
+grpc::Status VmsService::StartVm(grpc::ServerContext* context, const v1::StartVmRequest* request,
                                  v1::Vm* response) {
-  return Move("StartVm", worker::v1::MoveRequest::START, *request, response);
+  return Move("StartVm", worker::v1::MoveRequest::START, *context, *request, response);
 }
-grpc::Status VmsService::PauseVm(grpc::ServerContext*, const v1::PauseVmRequest* request,
+grpc::Status VmsService::PauseVm(grpc::ServerContext* context, const v1::PauseVmRequest* request,
                                  v1::Vm* response) {
-  return Move("PauseVm", worker::v1::MoveRequest::PAUSE, *request, response);
+  return Move("PauseVm", worker::v1::MoveRequest::PAUSE, *context, *request, response);
 }
-grpc::Status VmsService::ResumeVm(grpc::ServerContext*, const v1::ResumeVmRequest* request,
+grpc::Status VmsService::ResumeVm(grpc::ServerContext* context, const v1::ResumeVmRequest* request,
                                   v1::Vm* response) {
-  return Move("ResumeVm", worker::v1::MoveRequest::RESUME, *request, response);
+  return Move("ResumeVm", worker::v1::MoveRequest::RESUME, *context, *request, response);
 }
-grpc::Status VmsService::ResetVm(grpc::ServerContext*, const v1::ResetVmRequest* request,
+grpc::Status VmsService::ResetVm(grpc::ServerContext* context, const v1::ResetVmRequest* request,
                                  v1::Vm* response) {
-  return Move("ResetVm", worker::v1::MoveRequest::RESET, *request, response);
+  return Move("ResetVm", worker::v1::MoveRequest::RESET, *context, *request, response);
 }
 
-grpc::Status VmsService::StopVm(grpc::ServerContext*, const v1::StopVmRequest* request,
+grpc::Status VmsService::StopVm(grpc::ServerContext* context, const v1::StopVmRequest* request,
                                 v1::StopVmResponse* response) {
   return registry_.Once("StopVm", request->request_id(), *request, response, [&] {
     std::shared_ptr<ManagedVm> vm;
@@ -175,7 +177,7 @@ grpc::Status VmsService::StopVm(grpc::ServerContext*, const v1::StopVmRequest* r
       move.mutable_grace_period()->set_seconds(kDefaultGraceSeconds);
     }
     v1::StopVmResponse::Outcome outcome = v1::StopVmResponse::OUTCOME_UNSPECIFIED;
-    grpc::Status status = vm->Move(move, &outcome);
+    grpc::Status status = vm->Move(move, DeadlineOf(*context), &outcome);
     if (status.ok()) {
       *response->mutable_vm() = vm->Snapshot();
       response->set_outcome(outcome);
@@ -263,18 +265,19 @@ grpc::Status VmsService::WatchVmEvents(grpc::ServerContext* context,
 
 // ---- Looking in ----
 
-grpc::Status VmsService::ReadRegisters(grpc::ServerContext*,
+grpc::Status VmsService::ReadRegisters(grpc::ServerContext* context,
                                        const v1::ReadRegistersRequest* request,
                                        v1::Registers* response) {
   std::shared_ptr<ManagedVm> vm;
   std::shared_ptr<WorkerProcess> worker;
   if (auto status = registry_.Find(request->name(), "name", &vm); !status.ok()) return status;
   if (auto status = vm->Worker(&worker); !status.ok()) return status;
-  grpc::ClientContext call;
+  WorkerContext call(kWorkerAnswer, DeadlineOf(*context));
   return FromWorker(worker->stub().ReadRegisters(&call, *request, response), vm->id());
 }
 
-grpc::Status VmsService::ReadMemory(grpc::ServerContext*, const v1::ReadMemoryRequest* request,
+grpc::Status VmsService::ReadMemory(grpc::ServerContext* context,
+                                    const v1::ReadMemoryRequest* request,
                                     v1::ReadMemoryResponse* response) {
   if (request->size() == 0 || request->size() > kMaxRead)
     return InvalidField("size", absl::StrCat("must be 1 to ", kMaxRead));
@@ -282,11 +285,12 @@ grpc::Status VmsService::ReadMemory(grpc::ServerContext*, const v1::ReadMemoryRe
   std::shared_ptr<WorkerProcess> worker;
   if (auto status = registry_.Find(request->name(), "name", &vm); !status.ok()) return status;
   if (auto status = vm->Worker(&worker); !status.ok()) return status;
-  grpc::ClientContext call;
+  WorkerContext call(kWorkerAnswer, DeadlineOf(*context));
   return FromWorker(worker->stub().ReadMemory(&call, *request, response), vm->id());
 }
 
-grpc::Status VmsService::Disassemble(grpc::ServerContext*, const v1::DisassembleRequest* request,
+grpc::Status VmsService::Disassemble(grpc::ServerContext* context,
+                                     const v1::DisassembleRequest* request,
                                      v1::DisassembleResponse* response) {
   if (request->count() > kMaxInstructions)
     return InvalidField("count", absl::StrCat("at most ", kMaxInstructions));
@@ -294,7 +298,7 @@ grpc::Status VmsService::Disassemble(grpc::ServerContext*, const v1::Disassemble
   std::shared_ptr<WorkerProcess> worker;
   if (auto status = registry_.Find(request->name(), "name", &vm); !status.ok()) return status;
   if (auto status = vm->Worker(&worker); !status.ok()) return status;
-  grpc::ClientContext call;
+  WorkerContext call(kWorkerAnswer, DeadlineOf(*context));
   return FromWorker(worker->stub().Disassemble(&call, *request, response), vm->id());
 }
 

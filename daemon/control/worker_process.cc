@@ -21,14 +21,14 @@
 #include "absl/time/clock.h"
 #include "core/base/unique_fd.h"
 #include "daemon/common/zygote_protocol.h"
+#include "daemon/control/worker_context.h"
 #include "grpcpp/create_channel.h"
 
 namespace trapline::daemon {
 namespace {
 
 constexpr auto kStartTimeout = std::chrono::seconds(10);
-constexpr int kAnswerMilliseconds = 2000, kHandshakeMilliseconds = 20'000,
-              kMaxPollMilliseconds = 60'000;
+constexpr int kHandshakeMilliseconds = 20'000, kMaxPollMilliseconds = 60'000;
 
 std::string HowItEnded(int status) {
   if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
@@ -164,9 +164,7 @@ absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Adopt(
   pid_t pid = PeerOf(socket);
   if (pid == 0) return absl::NotFoundError("no worker serves there");
   auto worker = std::unique_ptr<WorkerProcess>(new WorkerProcess(pid, false, socket));
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() +
-                       std::chrono::milliseconds(kAnswerMilliseconds));
+  WorkerContext context(kWorkerStatus);
   context.set_wait_for_ready(true);
   worker::v1::Status answer;
   if (worker->stub_->GetStatus(&context, {}, &answer).ok()) *status = std::move(answer);
