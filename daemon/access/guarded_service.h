@@ -45,6 +45,12 @@ class GuardedService final : public grpc::Service {
 
 // ---- Refusals of callback methods ----
 
+class RefusedUnary final : public grpc::ServerUnaryReactor {
+ public:
+  explicit RefusedUnary(const grpc::Status& status) { Finish(status); }
+  void OnDone() override { delete this; }
+};
+
 template <typename Response>
 class RefusedWrites final : public grpc::ServerWriteReactor<Response> {
  public:
@@ -66,6 +72,16 @@ class RefusedDialogue final : public grpc::ServerBidiReactor<Request, Response> 
   const grpc::Status status_;
   Request request_;
 };
+
+template <typename Request, typename Response>
+CallbackMethod UnaryCallback(const std::string& name) {
+  return {name, [](Refusal refusal) -> grpc::internal::MethodHandler* {
+            return new grpc::internal::CallbackUnaryHandler<Request, Response>(
+                [refusal](grpc::CallbackServerContext* context, const Request*, Response*) {
+                  return new RefusedUnary(refusal(*context));
+                });
+          }};
+}
 
 template <typename Request, typename Response>
 CallbackMethod ServerStreamCallback(const std::string& name) {

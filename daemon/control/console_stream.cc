@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The console stream: a client's keys to the guest, the guest's output to the client.
 //
-// Input arrives in gRPC's callbacks. Output is pumped by a thread of the stream's own, which waits
-// on the console log and for each write to be done; it alone calls Finish, once the VM's life is
-// over, the client gone, or the daemon ending.
-#include <thread>
+// Each direction goes on while the other has to wait. Keys are read from the client once the worker
+// has taken those before, so a client is held up by a worker that does not answer, and nobody else.
+#include <atomic>
 #include <utility>
 
-#include "core/base/thread.h"
 #include "daemon/common/errors.h"
 #include "daemon/control/services.h"
 #include "daemon/control/worker_context.h"
@@ -15,124 +13,113 @@
 namespace trapline::daemon {
 namespace {
 
-class ConsoleStream final
-    : public grpc::ServerBidiReactor<v1::ConsoleRequest, v1::ConsoleResponse> {
- public:
-  explicit ConsoleStream(Registry& registry) : registry_(registry) { StartRead(&request_); }
+constexpr size_t kPerResponse = 64 << 10;
 
-  void OnReadDone(bool ok) override {
-    if (!vm_) {
-      Begin(ok);
-      return;
-    }
-    if (!ok) return;  // half-closed: output goes on
-    SendInput();
+class ConsoleStream final
+    : public PumpedStream<v1::ConsoleResponse,
+                          grpc::ServerBidiReactor<v1::ConsoleRequest, v1::ConsoleResponse>> {
+ public:
+  ConsoleStream(Registry& registry, std::shared_ptr<StreamPump> pump)
+      : PumpedStream(std::move(pump)), registry_(registry) {
     StartRead(&request_);
   }
-  void OnWriteDone(bool ok) override {
-    absl::MutexLock lock(&mutex_);
-    writing_ = false;
-    if (!ok) gone_ = true;
-  }
-  void OnCancel() override {
-    absl::MutexLock lock(&mutex_);
-    gone_ = true;
-  }
-  void OnDone() override {
-    if (pump_.joinable()) pump_.join();
-    delete this;
+
+  void OnReadDone(bool ok) override {
+    arrived_ = ok ? Arrival::kRequest : Arrival::kEnd;
+    if (std::exchange(begun_, true)) {
+      pump()->Wake(this);
+    } else {
+      Begin();
+    }
   }
 
  private:
-  static constexpr uint32_t kOver = 1u << v1::Vm::STOPPED | 1u << v1::Vm::FAILED;
+  enum class Arrival { kNothing, kRequest, kEnd };
 
-  void Begin(bool ok) {
-    if (!ok) {
-      Finish(InvalidField("name", "the first request must name the VM"));
-      return;
-    }
-    if (auto status = registry_.Find(request_.name(), "name", &vm_); !status.ok()) {
-      Finish(status);
-      return;
-    }
-    StartSendInitialMetadata();
-    SendInput();
-    auto pump = base::StartThread("a console", [this] { Pump(); });
-    if (!pump.ok()) {
-      Finish(FromCore(pump.status()));
-      return;
-    }
-    pump_ = *std::move(pump);
-    StartRead(&request_);
+  std::optional<grpc::Status> Open() override {
+    if (arrived_ == Arrival::kEnd)
+      return InvalidField("name", "the first request must name the VM");
+    if (auto status = registry_.Find(request_.name(), "name", &vm_); !status.ok()) return status;
+    vm_->console().Follow(this, [this] { pump()->Wake(this); });
+    return grpc::Status::OK;
+  }
+  void Close() override {
+    if (vm_) vm_->console().Unfollow(this);
   }
 
-  // What a guest does not take is lost, as on a wire.
-  void SendInput() {
-    std::shared_ptr<WorkerProcess> worker;
-    if (request_.input().empty() || !vm_->Worker(&worker).ok()) return;
-    WorkerContext call(kWorkerAnswer);
-    worker::v1::WriteConsoleRequest write;
-    write.set_bytes(request_.input());
-    google::protobuf::Empty nothing;
-    worker->stub().WriteConsole(&call, write, &nothing);
+  absl::Time Advance(absl::Time) override {
+    if (registry_.shutting_down()) return End(ShuttingDown());
+    TakeInput();
+    // What it said at its end is in the log by the time that the state says so.
+    const bool over = Over(vm_->state());
+    if (!SendOutput() && over) return End(grpc::Status::OK);
+    return absl::InfiniteFuture();  // woken by either side, and by news of any VM
+  }
+  absl::Time Busy(absl::Time) override {
+    TakeInput();
+    return absl::InfiniteFuture();
   }
 
-  bool Gone() {
-    absl::MutexLock lock(&mutex_);
-    return gone_;
-  }
-  void Write() {
-    {
-      absl::MutexLock lock(&mutex_);
-      writing_ = true;
-    }
-    StartWrite(&response_);
-    absl::MutexLock lock(&mutex_);
-    auto done = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !writing_; };
-    mutex_.Await(absl::Condition(&done));
+  bool SendOutput() {
+    uint64_t missed = 0;
+    std::string output = vm_->console().Read(&position_, kPerResponse, &missed);
+    // What was gone before this client came is nothing it was too slow for.
+    if (!std::exchange(attached_, true)) missed = 0;
+    if (output.empty()) return false;
+    response_.set_output(std::move(output));
+    response_.set_missed_bytes(missed);
+    registry_.activity().console_bytes_missed += response_.missed_bytes();
+    Send();
+    return true;
   }
 
-  void Pump() {
-    uint64_t position = 0;
-    bool last = false, attached = false;
-    for (;;) {
-      uint64_t missed = 0;
-      response_.set_output(
-          vm_->console().Read(&position, last ? absl::ZeroDuration() : kStreamPoll, &missed));
-      // What was gone before this client came is nothing it was too slow for.
-      response_.set_missed_bytes(std::exchange(attached, true) ? missed : 0);
-      registry_.activity().console_bytes_missed += response_.missed_bytes();
-      if (Gone()) break;
-      if (!response_.output().empty()) {
-        Write();
-        continue;
-      }
-      if (last) break;
-      if (registry_.shutting_down()) {
-        Finish(ShuttingDown());
-        return;
-      }
-      last = vm_->AwaitState(kOver,
-                             absl::ZeroDuration());  // one more look for what it said at the end
+  void TakeInput() {
+    if (passing_ && *passing_) {
+      passing_ = nullptr;
+      StartRead(&request_);
     }
-    Finish(Gone() ? grpc::Status::CANCELLED : grpc::Status::OK);
+    if (arrived_ != Arrival::kRequest) return;  // half-closed: output goes on
+    arrived_ = Arrival::kNothing;
+    if (!PassOn()) StartRead(&request_);
+  }
+
+  // What a guest does not take is lost, as on a wire. False: there was nothing, or nobody to take
+  // it.
+  bool PassOn() {
+    struct Keys {
+      std::shared_ptr<WorkerProcess> worker;
+      WorkerContext context{kWorkerAnswer};
+      worker::v1::WriteConsoleRequest write;
+      google::protobuf::Empty nothing;
+    };
+    auto keys = std::make_shared<Keys>();
+    if (request_.input().empty() || !vm_->Worker(&keys->worker).ok()) return false;
+    keys->write.set_bytes(request_.input());
+    passing_ = std::make_shared<std::atomic<bool>>(false);
+    keys->worker->stub().async()->WriteConsole(
+        &keys->context, &keys->write, &keys->nothing,
+        [keys, done = passing_, self = this, pump = pump()](const grpc::Status&) {
+          *done = true;
+          pump->Wake(self);
+        });
+    return true;
   }
 
   Registry& registry_;
   std::shared_ptr<ManagedVm> vm_;
   v1::ConsoleRequest request_;
-  v1::ConsoleResponse response_;
-  std::thread pump_;
-  absl::Mutex mutex_;
-  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool gone_ ABSL_GUARDED_BY(mutex_) = false;
+  std::atomic<Arrival> arrived_{Arrival::kNothing};  // where gRPC has read into request_
+  bool begun_ = false;                               // gRPC's threads alone, one after the other
+  std::shared_ptr<std::atomic<bool>> passing_;       // keys on their way: whether they are taken
+  uint64_t position_ = 0;
+  bool attached_ = false;
 };
 
 }  // namespace
 
 grpc::ServerBidiReactor<v1::ConsoleRequest, v1::ConsoleResponse>* VmsService::Console(
     grpc::CallbackServerContext*) {
-  return new ConsoleStream(registry_);
+  return new ConsoleStream(registry_, pump_);
 }
 
 }  // namespace trapline::daemon

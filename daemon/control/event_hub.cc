@@ -25,15 +25,32 @@ void EventHub::Restore(const std::string& epoch, std::vector<v1::VmEvent> past) 
   }
 }
 
-void EventHub::Publish(const std::vector<v1::VmEvent>& events, bool kept) {
+void EventHub::OnNews(std::function<void()> on_news) {
   absl::MutexLock lock(&mutex_);
-  for (const v1::VmEvent& event : events) {
-    last_ = event.sequence();
-    ++by_kind_[static_cast<size_t>(event.kind())];
-    events_.push_back(event);
-    if (events_.size() > kCapacity) events_.pop_front();
+  on_news_ = std::move(on_news);
+}
+
+void EventHub::Publish(const std::vector<v1::VmEvent>& events, bool kept) {
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const v1::VmEvent& event : events) {
+      last_ = event.sequence();
+      ++by_kind_[static_cast<size_t>(event.kind())];
+      events_.push_back(event);
+      if (events_.size() > kCapacity) events_.pop_front();
+    }
+    if (kept) kept_ = last_;
   }
-  if (kept) kept_ = last_;
+  Nudge();
+}
+
+void EventHub::Nudge() {
+  std::function<void()> on_news;
+  {
+    absl::MutexLock lock(&mutex_);
+    on_news = on_news_;
+  }
+  on_news();
 }
 
 uint64_t EventHub::Last() const {
@@ -48,20 +65,18 @@ std::vector<uint64_t> EventHub::PublishedByKind() const {
 
 std::vector<v1::VmEvent> EventHub::Next(uint64_t* place,
                                         const std::function<bool(const v1::VmEvent&)>& wanted,
-                                        absl::Duration timeout, uint64_t* missed) {
+                                        size_t most, uint64_t* missed) const {
   std::vector<v1::VmEvent> found;
   absl::MutexLock lock(&mutex_);
-  auto more = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return last_ > *place; };
-  if (!mutex_.AwaitWithTimeout(absl::Condition(&more), timeout)) return found;
-  uint64_t first = last_ - events_.size() + 1;
+  const uint64_t first = last_ - events_.size() + 1;
   if (*place + 1 < first) {
     *missed += first - *place - 1;
     *place = first - 1;
   }
-  for (size_t i = *place + 1 - first; i < events_.size(); ++i) {
-    if (wanted(events_[i])) found.push_back(events_[i]);
+  while (*place < last_ && found.size() < most) {
+    const v1::VmEvent& event = events_[++*place - first];
+    if (wanted(event)) found.push_back(event);
   }
-  *place = last_;
   return found;
 }
 

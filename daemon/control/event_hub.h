@@ -29,18 +29,21 @@ class EventHub {
   // Goes on from what an earlier daemon kept; epoch tells its events from those of others. Before
   // anything is published.
   void Restore(const std::string& epoch, std::vector<v1::VmEvent> past);
-  // Wakes the watchers. Numbers go on from the last. kept: they, and all before them, outlive this
-  // daemon.
+  // Has this called whenever there may be news for watchers, on the thread that publishes them.
+  void OnNews(std::function<void()> on_news);
+  // Numbers go on from the last. kept: they, and all before them, outlive this daemon.
   void Publish(const std::vector<v1::VmEvent>& events, bool kept);
+  // As if there were news: what watchers look at besides has changed.
+  void Nudge();
   // The number of the newest event.
   uint64_t Last() const;
   // How many this daemon published of each kind, indexed by it.
   std::vector<uint64_t> PublishedByKind() const;
-  // Events behind *place for which wanted holds, waiting up to timeout for the first. Moves *place
-  // behind all that were looked at. *missed grows by those that were gone already.
+  // At most so many events behind *place for which wanted holds. Moves *place behind all that were
+  // looked at. *missed grows by those that were gone already.
   std::vector<v1::VmEvent> Next(uint64_t* place,
-                                const std::function<bool(const v1::VmEvent&)>& wanted,
-                                absl::Duration timeout, uint64_t* missed);
+                                const std::function<bool(const v1::VmEvent&)>& wanted, size_t most,
+                                uint64_t* missed) const;
 
   // A place as a token and back. OUT_OF_RANGE: of other events than these, or too long ago;
   // INVALID_ARGUMENT: no token at all.
@@ -56,6 +59,7 @@ class EventHub {
   std::deque<v1::VmEvent> events_ ABSL_GUARDED_BY(mutex_);
   uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0, kept_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<uint64_t> by_kind_ ABSL_GUARDED_BY(mutex_);
+  std::function<void()> on_news_ ABSL_GUARDED_BY(mutex_) = [] {};
 };
 
 }  // namespace trapline::daemon

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <future>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -83,8 +84,6 @@ grpc::Status CheckConfined(const std::string& id, const v1::Confinement& confine
                             missing),
                {{"vm", id}, {"missing", missing}});
 }
-
-bool Over(v1::Vm::State state) { return state == v1::Vm::STOPPED || state == v1::Vm::FAILED; }
 
 absl::Duration GraceOf(const worker::v1::MoveRequest& request) {
   return absl::Seconds(request.grace_period().seconds()) +
@@ -701,46 +700,40 @@ v1::Vm ManagedVm::Known() const {
 }
 
 std::vector<v1::Vm> ManagedVm::Snapshots(const std::vector<ManagedVm*>& vms) {
-  struct Question {
-    std::shared_ptr<WorkerProcess> worker;
-    WorkerContext context{kWorkerStatus};
-    worker::v1::Status answer;
-    bool answered = false;
-  };
-  static const google::protobuf::Empty nothing;
-  std::vector<v1::Vm> snapshots;
-  snapshots.reserve(vms.size());
-  std::vector<std::unique_ptr<Question>> questions;
+  std::vector<v1::Vm> snapshots(vms.size());
   absl::BlockingCounter open(static_cast<int>(vms.size()));
-  for (ManagedVm* vm : vms) {
-    v1::Vm::State state = snapshots.emplace_back(vm->Known()).state();
-    auto* question = questions.emplace_back(std::make_unique<Question>()).get();
-    bool ran = state == v1::Vm::RUNNING || state == v1::Vm::PAUSED || Over(state);
-    if (!ran || !vm->Worker(&question->worker).ok()) {
+  for (size_t i = 0; i < vms.size(); ++i) {
+    vms[i]->SnapshotThen([&open, &snapshot = snapshots[i]](v1::Vm vm) {
+      snapshot = std::move(vm);
       open.DecrementCount();
-      continue;
-    }
-    question->worker->stub().async()->GetStatus(&question->context, &nothing, &question->answer,
-                                                [question, &open](const grpc::Status& status) {
-                                                  question->answered = status.ok();
-                                                  open.DecrementCount();
-                                                });
+    });
   }
   open.Wait();
-  for (size_t i = 0; i < vms.size(); ++i) {
-    if (!questions[i]->answered) continue;
-    snapshots[i].set_instructions_retired(questions[i]->answer.instructions_retired());
-    snapshots[i].set_symbols(questions[i]->answer.symbols());
-  }
   return snapshots;
 }
 
-bool ManagedVm::AwaitState(uint32_t states, absl::Duration timeout) {
-  absl::MutexLock lock(&mutex_);
-  auto reached = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return ((states >> record_.vm().state()) & 1) != 0;
+void ManagedVm::SnapshotThen(std::function<void(v1::Vm)> done) {
+  struct Question {
+    v1::Vm vm;
+    std::shared_ptr<WorkerProcess> worker;
+    WorkerContext context{kWorkerStatus};
+    google::protobuf::Empty nothing;
+    worker::v1::Status answer;
   };
-  return mutex_.AwaitWithTimeout(absl::Condition(&reached), timeout);
+  auto question = std::make_shared<Question>();
+  question->vm = Known();
+  const v1::Vm::State state = question->vm.state();
+  const bool ran = state == v1::Vm::RUNNING || state == v1::Vm::PAUSED || Over(state);
+  if (!ran || !Worker(&question->worker).ok()) return done(std::move(question->vm));
+  question->worker->stub().async()->GetStatus(
+      &question->context, &question->nothing, &question->answer,
+      [question, done = std::move(done)](const grpc::Status& status) {
+        if (status.ok()) {
+          question->vm.set_instructions_retired(question->answer.instructions_retired());
+          question->vm.set_symbols(question->answer.symbols());
+        }
+        done(std::move(question->vm));
+      });
 }
 
 absl::StatusOr<std::shared_ptr<const hypercall::StatsReader>> ManagedVm::Stats() {
@@ -802,37 +795,73 @@ grpc::Status ManagedVm::ResetCounters(const worker::v1::SiteRequest& request, ab
   return status;
 }
 
-grpc::Status ManagedVm::SetTracing(bool on) {
-  std::shared_ptr<WorkerProcess> worker;
+// ---- Tracing ----
+
+void ManagedVm::AddTracer(Told told) {
   {
-    absl::MutexLock lock(&mutex_);
-    worker = worker_;
+    absl::MutexLock lock(&tracing_mutex_);
+    ++tracers_;
+    // Each has it told, as the worker may be another than the one that was told before.
+    tell_again_ = true;
+    to_be_told_.push_back(std::move(told));
   }
-  if (!worker) return grpc::Status::OK;  // nothing runs that could be recorded
-  WorkerContext context(kWorkerStatus);
-  worker::v1::SetTracingRequest request;
-  request.set_on(on);
-  google::protobuf::Empty response;
-  return FromWorker(worker->stub().SetTracing(&context, request, &response), id_);
+  TellTracing();
+}
+
+void ManagedVm::RemoveTracer() {
+  {
+    absl::MutexLock lock(&tracing_mutex_);
+    if (--tracers_ > 0) return;
+    tell_again_ = true;
+  }
+  TellTracing();
 }
 
 // A new worker knows nothing of those who followed the one before.
 grpc::Status ManagedVm::TraceAgain() {
-  absl::MutexLock lock(&tracing_mutex_);
-  return tracers_ > 0 ? SetTracing(true) : grpc::Status::OK;
+  auto answer = std::make_shared<std::promise<grpc::Status>>();
+  {
+    absl::MutexLock lock(&tracing_mutex_);
+    if (tracers_ == 0) return grpc::Status::OK;
+    tell_again_ = true;
+    to_be_told_.emplace_back([answer](const grpc::Status& status) { answer->set_value(status); });
+  }
+  TellTracing();
+  return answer->get_future().get();
 }
 
-grpc::Status ManagedVm::AddTracer() {
-  absl::MutexLock lock(&tracing_mutex_);
-  // Each tells it, as the worker may be another than the one that was told before.
-  if (auto status = SetTracing(true); !status.ok()) return status;
-  ++tracers_;
-  return grpc::Status::OK;
+void ManagedVm::TellTracing() {
+  struct Telling {
+    std::shared_ptr<WorkerProcess> worker;
+    WorkerContext context{kWorkerStatus};
+    worker::v1::SetTracingRequest request;
+    google::protobuf::Empty response;
+    std::vector<Told> told;
+  };
+  auto telling = std::make_shared<Telling>();
+  {
+    absl::MutexLock lock(&tracing_mutex_);
+    if (telling_ || !std::exchange(tell_again_, false)) return;
+    telling_ = true;
+    telling->request.set_on(tracers_ > 0);
+    telling->told = std::exchange(to_be_told_, {});
+  }
+  // Without a worker nothing runs that could be recorded.
+  if (!Worker(&telling->worker).ok()) return TracingTold(telling->told, grpc::Status::OK);
+  telling->worker->stub().async()->SetTracing(
+      &telling->context, &telling->request, &telling->response,
+      [telling, weak = weak_from_this()](const grpc::Status& status) {
+        if (auto vm = weak.lock()) vm->TracingTold(telling->told, FromWorker(status, vm->id()));
+      });
 }
 
-void ManagedVm::RemoveTracer() {
-  absl::MutexLock lock(&tracing_mutex_);
-  if (--tracers_ == 0) SetTracing(false);
+void ManagedVm::TracingTold(const std::vector<Told>& told, const grpc::Status& status) {
+  {
+    absl::MutexLock lock(&tracing_mutex_);
+    telling_ = false;
+  }
+  for (const Told& one : told) one(status);
+  TellTracing();
 }
 
 }  // namespace trapline::daemon

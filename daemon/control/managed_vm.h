@@ -29,6 +29,10 @@
 
 namespace trapline::daemon {
 
+inline bool Over(v1::Vm::State state) {
+  return state == v1::Vm::STOPPED || state == v1::Vm::FAILED;
+}
+
 // What VMs share.
 struct VmSurroundings {
   const HostProbe& host;
@@ -70,6 +74,8 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   // in time leaves out what it knows.
   static std::vector<v1::Vm> Snapshots(const std::vector<ManagedVm*>& vms);
   v1::Vm Snapshot() { return std::move(Snapshots({this}).front()); }
+  // The same without waiting: done is called, on some thread.
+  void SnapshotThen(std::function<void(v1::Vm)> done);
   // What only GetVm tells: registers and code of the vCPU whose fault ended the VM, kept when the
   // worker is gone until the VM is started again; what keeps its worker in.
   void FillDetails(v1::Vm* vm) const;
@@ -95,11 +101,11 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   grpc::Status KeepPolicy(std::optional<uint64_t> gpa, const std::optional<v1::Policy>& policy);
   // Has the worker zero the counters of one site or all.
   grpc::Status ResetCounters(const worker::v1::SiteRequest& request, absl::Time until);
-  // Waits up to timeout for a state for which the bit (1 << state) of states is set.
-  bool AwaitState(uint32_t states, absl::Duration timeout);
-  // Counts those who want hypercalls traced: tracing is on while there are any. An error, such as
-  // no room for the records, leaves the count as it was.
-  grpc::Status AddTracer();
+  // Counts those who want hypercalls traced: tracing is on while there are any. told is called, on
+  // some thread, with what the worker said, such as that there is no room for the records. Each
+  // tracer that is added is removed, whatever that was.
+  using Told = std::function<void(const grpc::Status&)>;
+  void AddTracer(Told told);
   void RemoveTracer();
 
  private:
@@ -137,7 +143,8 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   void StopAsked();
   grpc::Status MoveHeld(const worker::v1::MoveRequest& request, absl::Time until,
                         v1::StopVmResponse::Outcome* outcome);
-  grpc::Status SetTracing(bool on);
+  void TellTracing();
+  void TracingTold(const std::vector<Told>& told, const grpc::Status& status);
   std::shared_ptr<const hypercall::StatsReader> StatsOrNull();
   grpc::Status TraceAgain();
 
@@ -173,9 +180,13 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   std::pair<uint64_t, uint64_t> stats_file_ ABSL_GUARDED_BY(stats_mutex_);  // device, inode
   SiteTracker tracker_{[this] { return Stats(); }, options_.directory + "/revisions"};
 
-  // Held while the worker is told, so that what it is told last is true; taken before mutex_.
   absl::Mutex tracing_mutex_;
   int tracers_ ABSL_GUARDED_BY(tracing_mutex_) = 0;
+  // The worker is told by one call at a time, so that what it is told last is true; nobody's thread
+  // waits for it.
+  bool telling_ ABSL_GUARDED_BY(tracing_mutex_) = false;
+  bool tell_again_ ABSL_GUARDED_BY(tracing_mutex_) = false;
+  std::vector<Told> to_be_told_ ABSL_GUARDED_BY(tracing_mutex_);  // of the next call
 };
 
 }  // namespace trapline::daemon

@@ -63,7 +63,10 @@ class Registry {
                     const std::function<grpc::Status()>& body);
 
   // Set once, when the daemon ends: streams end then.
-  void BeginShutdown() { shutting_down_ = true; }
+  void BeginShutdown() {
+    shutting_down_ = true;
+    hub_.Nudge();
+  }
   bool shutting_down() const { return shutting_down_; }
 
  private:

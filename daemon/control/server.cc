@@ -63,7 +63,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ListenOptions options, Reg
   if (!listener.ok()) return listener.status();
   // Who is served finds all VMs there.
   if (auto status = registry.Load(); !status.ok()) return status;
-  // Each stream that is open holds a thread; who asks for one more gets RESOURCE_EXHAUSTED.
+  // Each call holds one; who asks for one more gets RESOURCE_EXHAUSTED.
   grpc::ResourceQuota quota("traplined");
   quota.SetMaxThreads(kMaxThreads);
   builder.SetResourceQuota(quota);
@@ -132,7 +132,9 @@ void Server::AddServices(grpc::ServerBuilder& builder) {
     builder.RegisterService(guarded_.back().get());
   };
   add(vms_, v1::Vms::service_full_name(),
-      {DialogueCallback<v1::ConsoleRequest, v1::ConsoleResponse>("Console")});
+      {DialogueCallback<v1::ConsoleRequest, v1::ConsoleResponse>("Console"),
+       UnaryCallback<v1::WaitVmRequest, v1::Vm>("WaitVm"),
+       ServerStreamCallback<v1::WatchVmEventsRequest, v1::WatchVmEventsResponse>("WatchVmEvents")});
   add(sites_, v1::Sites::service_full_name(),
       {ServerStreamCallback<v1::WatchSitesRequest, v1::WatchSitesResponse>("WatchSites")});
   add(traces_, v1::Traces::service_full_name(),

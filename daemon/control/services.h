@@ -2,6 +2,9 @@
 // The public API's services over the registry.
 #pragma once
 
+#include <atomic>
+#include <memory>
+
 #include "daemon/access/authorizer.h"
 #include "daemon/control/registry.h"
 #include "daemon/control/stream_pump.h"
@@ -12,12 +15,16 @@
 
 namespace trapline::daemon {
 
-// The console is a callback method: its two directions end independently of each other, which a
-// handler on one thread cannot. Watches of sites and traces are too, as one thread serves them all.
-class VmsService final : public v1::Vms::WithCallbackMethod_Console<v1::Vms::Service> {
+// What lasts as long as the client likes is a callback method and holds no thread: one each serves
+// all consoles, waits and watches of events, all watches of sites, and all traces.
+class VmsService final
+    : public v1::Vms::WithCallbackMethod_Console<v1::Vms::WithCallbackMethod_WaitVm<
+          v1::Vms::WithCallbackMethod_WatchVmEvents<v1::Vms::Service>>> {
  public:
   VmsService(Registry& registry, const Authorizer& authorizer)
-      : registry_(registry), authorizer_(authorizer) {}
+      : registry_(registry), authorizer_(authorizer) {
+    registry_.hub().OnNews([pump = pump_] { pump->WakeAll(); });
+  }
   grpc::Status CreateVm(grpc::ServerContext*, const v1::CreateVmRequest*, v1::Vm*) override;
   grpc::Status GetVm(grpc::ServerContext*, const v1::GetVmRequest*, v1::Vm*) override;
   grpc::Status ListVms(grpc::ServerContext*, const v1::ListVmsRequest*,
@@ -29,9 +36,10 @@ class VmsService final : public v1::Vms::WithCallbackMethod_Console<v1::Vms::Ser
   grpc::Status PauseVm(grpc::ServerContext*, const v1::PauseVmRequest*, v1::Vm*) override;
   grpc::Status ResumeVm(grpc::ServerContext*, const v1::ResumeVmRequest*, v1::Vm*) override;
   grpc::Status ResetVm(grpc::ServerContext*, const v1::ResetVmRequest*, v1::Vm*) override;
-  grpc::Status WaitVm(grpc::ServerContext*, const v1::WaitVmRequest*, v1::Vm*) override;
-  grpc::Status WatchVmEvents(grpc::ServerContext*, const v1::WatchVmEventsRequest*,
-                             grpc::ServerWriter<v1::WatchVmEventsResponse>*) override;
+  grpc::ServerUnaryReactor* WaitVm(grpc::CallbackServerContext*, const v1::WaitVmRequest*,
+                                   v1::Vm*) override;
+  grpc::ServerWriteReactor<v1::WatchVmEventsResponse>* WatchVmEvents(
+      grpc::CallbackServerContext*, const v1::WatchVmEventsRequest*) override;
   grpc::ServerBidiReactor<v1::ConsoleRequest, v1::ConsoleResponse>* Console(
       grpc::CallbackServerContext*) override;
   grpc::Status ReadRegisters(grpc::ServerContext*, const v1::ReadRegistersRequest*,
@@ -47,6 +55,7 @@ class VmsService final : public v1::Vms::WithCallbackMethod_Console<v1::Vms::Ser
                     const grpc::ServerContext& context, const Request& request, v1::Vm* response);
   Registry& registry_;
   const Authorizer& authorizer_;
+  const std::shared_ptr<StreamPump> pump_ = std::make_shared<StreamPump>(StreamPump::Kind::kPrompt);
 };
 
 class SitesService final : public v1::Sites::WithCallbackMethod_WatchSites<v1::Sites::Service> {
@@ -71,7 +80,8 @@ class SitesService final : public v1::Sites::WithCallbackMethod_WatchSites<v1::S
 
  private:
   Registry& registry_;
-  const std::shared_ptr<StreamPump> pump_ = std::make_shared<StreamPump>();
+  const std::shared_ptr<StreamPump> pump_ =
+      std::make_shared<StreamPump>(StreamPump::Kind::kLookingOn);
 };
 
 class TracesService final
@@ -83,7 +93,9 @@ class TracesService final
 
  private:
   Registry& registry_;
-  const std::shared_ptr<StreamPump> pump_ = std::make_shared<StreamPump>();
+  const std::shared_ptr<StreamPump> pump_ =
+      std::make_shared<StreamPump>(StreamPump::Kind::kLookingOn);
+  const std::shared_ptr<std::atomic<size_t>> streams_ = std::make_shared<std::atomic<size_t>>(0);
 };
 
 class HostService final : public v1::Host::Service {
@@ -96,7 +108,7 @@ class HostService final : public v1::Host::Service {
   Registry& registry_;
 };
 
-// How long a stream sleeps before it looks whether its client is gone.
+// How long a stream that looks on sleeps before it looks whether it is to end.
 constexpr absl::Duration kStreamPoll = absl::Milliseconds(100);
 
 // The answer of a stream that the daemon's end cuts.

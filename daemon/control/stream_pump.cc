@@ -18,7 +18,7 @@ constexpr int kNice = 5;
 
 }  // namespace
 
-StreamPump::StreamPump() : thread_([this] { Serve(); }) {}
+StreamPump::StreamPump(Kind kind) : thread_([this, kind] { Serve(kind); }) {}
 
 StreamPump::~StreamPump() {
   {
@@ -49,8 +49,15 @@ void StreamPump::Wake(Stream* stream) {
   news_ = true;
 }
 
-void StreamPump::Serve() {
-  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNice);
+void StreamPump::WakeAll() {
+  absl::MutexLock lock(&mutex_);
+  for (auto& [stream, when] : streams_) when = absl::InfinitePast();
+  news_ = true;
+}
+
+void StreamPump::Serve(Kind kind) {
+  if (kind == Kind::kLookingOn)
+    setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNice);
   absl::Time next = absl::InfiniteFuture();
   for (;;) {
     std::vector<Stream*> due;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// One thread for many streams that send what they find in a stats file.
+// One thread for many streams that send what they find in a stats file, or wait for events.
 //
 // A stream says when it next has something to do and is run then, or when it is woken: by gRPC, as
 // a write is done or the client gone. So a slow client costs memory of its own and nobody's time.
-// The thread gives way to others (nice): looking on shall not take from what is looked at.
+// Where it looks on, the thread gives way to others (nice): that shall not take from what is looked
+// at.
 #pragma once
 
 #include <map>
@@ -29,7 +30,9 @@ class StreamPump {
     virtual absl::Time Run(absl::Time now) = 0;
   };
 
-  StreamPump();
+  enum class Kind { kPrompt, kLookingOn };
+
+  explicit StreamPump(Kind kind);
   // No stream is left.
   ~StreamPump();
 
@@ -38,9 +41,10 @@ class StreamPump {
   void Remove(Stream* stream);
   // Runs the stream soon; nothing where it was removed.
   void Wake(Stream* stream);
+  void WakeAll();
 
  private:
-  void Serve();
+  void Serve(Kind kind);
 
   absl::Mutex mutex_;
   std::map<Stream*, absl::Time> streams_ ABSL_GUARDED_BY(mutex_);  // when each is due
@@ -53,8 +57,8 @@ class StreamPump {
 // A server's stream that a pump runs: everything below happens on the pump's thread, as gRPC's own
 // are few and must not be kept. First Open; then Advance whenever no write is under way, and Busy
 // while one is; last Close.
-template <typename Response>
-class PumpedStream : public grpc::ServerWriteReactor<Response>, public StreamPump::Stream {
+template <typename Response, typename Reactor = grpc::ServerWriteReactor<Response>>
+class PumpedStream : public Reactor, public StreamPump::Stream {
  public:
   explicit PumpedStream(std::shared_ptr<StreamPump> pump) : pump_(std::move(pump)) {}
 
@@ -67,8 +71,11 @@ class PumpedStream : public grpc::ServerWriteReactor<Response>, public StreamPum
       if (gone_ && !writing_) ended_ = grpc::Status::CANCELLED;
     }
     if (ended_) return Finish();
-    if (!std::exchange(opened_, true)) {
-      if (auto status = Open(); !status.ok()) return End(std::move(status));
+    if (!opened_) {
+      const std::optional<grpc::Status> status = Open();
+      if (!status) return absl::InfiniteFuture();
+      if (!status->ok()) return End(*status);
+      opened_ = true;
       this->StartSendInitialMetadata();
     }
     return writing() ? Busy(now) : Advance(now);
@@ -110,8 +117,8 @@ class PumpedStream : public grpc::ServerWriteReactor<Response>, public StreamPum
     ended_ = std::move(status);
     return absl::InfinitePast();
   }
-  // What is wrong with the request.
-  virtual grpc::Status Open() = 0;
+  // What is wrong with the request; nullopt: not known yet, and asked for again when it is woken.
+  virtual std::optional<grpc::Status> Open() = 0;
   virtual absl::Time Advance(absl::Time now) = 0;
   virtual absl::Time Busy(absl::Time now) = 0;
   virtual void Close() {}
@@ -130,7 +137,7 @@ class PumpedStream : public grpc::ServerWriteReactor<Response>, public StreamPum
       absl::MutexLock lock(&mutex_);
       finished_ = true;
     }
-    grpc::ServerWriteReactor<Response>::Finish(*ended_);
+    Reactor::Finish(*ended_);
     return absl::InfiniteFuture();
   }
 

@@ -18,7 +18,9 @@
 namespace trapline::daemon {
 namespace {
 
-constexpr size_t kBatch = 4096, kMostWaiting = 1 << 16, kPerResponse = 1 << 14;
+constexpr size_t kBatch = 4096, kPerResponse = 1 << 14;
+// Records of one stream, and of all: many that are slow get less room each.
+constexpr size_t kMostWaiting = 1 << 16, kWaitingOfAll = 1 << 20, kLeastWaiting = 512;
 constexpr uint32_t kMostOnRecord = 1 << 20;
 // Between looks, and between responses that are not full: many records in one message cost less
 // than each in its own.
@@ -30,19 +32,44 @@ constexpr absl::Duration kBetweenNames = absl::Milliseconds(100),
 // Counting what was dropped takes time that grows with the sites: at most one part in so many.
 constexpr int64_t kCountingShare = 50;
 
-bool Over(v1::Vm::State state) { return state == v1::Vm::STOPPED || state == v1::Vm::FAILED; }
-
 class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> {
  public:
   HypercallStream(Registry& registry, std::shared_ptr<StreamPump> pump,
+                  std::shared_ptr<std::atomic<size_t>> streams,
                   const v1::StreamHypercallsRequest& request)
       : PumpedStream(std::move(pump)),
         registry_(registry),
+        streams_(std::move(streams)),
         request_(request),
         sample_(std::max(request.sample(), 1u)) {}
 
  private:
-  grpc::Status Open() override {
+  // What the worker said to calls being recorded.
+  struct Recording {
+    grpc::Status status;
+    std::atomic<bool> there{false};
+  };
+
+  std::optional<grpc::Status> Open() override {
+    if (!recording_) {
+      if (auto status = Prepare(); !status.ok()) return status;
+    }
+    if (!recording_->there) return std::nullopt;
+    if (!recording_->status.ok()) return recording_->status;
+    for (const hypercall::TraceEvent& event : stats_->OnRecord(request_.last())) Keep(event);
+    cursor_ = stats_->End();
+    boots_ = stats_->boots();
+    held_since_ = absl::Now();
+    return grpc::Status::OK;
+  }
+  void Close() override {
+    if (!recording_) return;
+    --*streams_;
+    vm_->RemoveTracer();
+  }
+
+  // Looks at the request, and has the calls recorded.
+  grpc::Status Prepare() {
     if (auto status = registry_.Find(request_.parent(), "parent", &vm_); !status.ok())
       return status;
     if (request_.last() > kMostOnRecord)
@@ -59,18 +86,17 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
     auto stats = vm_->Stats();
     if (!stats.ok()) return FromCore(stats.status());
     stats_ = *std::move(stats);
-    for (const hypercall::TraceEvent& event : stats_->OnRecord(request_.last())) Keep(event);
     // On before it is noted where the rings stand: what is made in between is nothing that this
     // client was too slow for.
-    if (auto status = vm_->AddTracer(); !status.ok()) return status;
-    tracing_ = true;
-    cursor_ = stats_->End();
-    boots_ = stats_->boots();
-    held_since_ = absl::Now();
+    recording_ = std::make_shared<Recording>();
+    ++*streams_;
+    vm_->AddTracer(
+        [recording = recording_, self = this, pump = pump()](const grpc::Status& status) {
+          recording->status = status;
+          recording->there = true;
+          pump->Wake(self);
+        });
     return grpc::Status::OK;
-  }
-  void Close() override {
-    if (tracing_) vm_->RemoveTracer();
   }
 
   absl::Time Advance(absl::Time now) override {
@@ -110,16 +136,19 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
     if (matched_++ % sample_ == 0) waiting_.push_back(event);
   }
 
+  size_t Room() const { return std::clamp(kWaitingOfAll / *streams_, kLeastWaiting, kMostWaiting); }
+
   // Reads what the rings have; whether there may be more at once.
   bool Collect() {
-    if (waiting_.size() >= kMostWaiting) return false;
-    std::vector<hypercall::TraceEvent> events = stats_->ReadTrace(&cursor_, kBatch);
+    if (waiting_.size() >= Room()) return false;
+    const size_t batch = std::min(kBatch, Room());
+    std::vector<hypercall::TraceEvent> events = stats_->ReadTrace(&cursor_, batch);
     if (stats_->vcpus() > 1) {
       std::stable_sort(events.begin(), events.end(),
                        [](const auto& a, const auto& b) { return a.time_ns < b.time_ns; });
     }
     for (const hypercall::TraceEvent& event : events) Keep(event);
-    return events.size() == kBatch;
+    return events.size() == batch;
   }
 
   // A new worker has made the stats file anew.
@@ -161,7 +190,7 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
     }
     bool held = sites_.fresh() || (search_ && awaited_);
     if (!held) held_since_ = now;
-    return held && now < held_since_ + kNamePatience && waiting_.size() < kMostWaiting / 2;
+    return held && now < held_since_ + kNamePatience && waiting_.size() < Room() / 2;
   }
 
   uint64_t dropped() const { return dropped_before_ + dropped_; }
@@ -194,10 +223,11 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
   }
 
   Registry& registry_;
+  const std::shared_ptr<std::atomic<size_t>> streams_;  // that are open, this one too
   const v1::StreamHypercallsRequest request_;
   const uint32_t sample_;
   std::shared_ptr<ManagedVm> vm_;
-  bool tracing_ = false;
+  std::shared_ptr<Recording> recording_;  // none: calls are not recorded for this stream
   std::shared_ptr<const hypercall::StatsReader> stats_;
   hypercall::StatsReader::Cursor cursor_;
   uint32_t boots_ = 0;
@@ -216,7 +246,7 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
 
 grpc::ServerWriteReactor<v1::StreamHypercallsResponse>* TracesService::StreamHypercalls(
     grpc::CallbackServerContext*, const v1::StreamHypercallsRequest* request) {
-  auto* stream = new HypercallStream(registry_, pump_, *request);
+  auto* stream = new HypercallStream(registry_, pump_, streams_, *request);
   stream->Begin();
   return stream;
 }

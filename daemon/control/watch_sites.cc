@@ -22,7 +22,7 @@ class WatchSitesStream final : public PumpedStream<v1::WatchSitesResponse> {
       : PumpedStream(std::move(pump)), registry_(registry), request_(request) {}
 
  private:
-  grpc::Status Open() override {
+  std::optional<grpc::Status> Open() override {
     if (auto status = registry_.Find(request_.parent(), "parent", &vm_); !status.ok())
       return status;
     if (auto status = SiteFilter::Parse(request_.filter(), &filter_); !status.ok()) return status;

@@ -52,7 +52,7 @@ TEST(Journal, ManyWritersShareNumbersWithoutAGap) {
   Daemon next(scratch / "vms.sqlite");
   uint64_t place = 0, missed = 0, number = 0;
   for (const v1::VmEvent& event : next.hub.Next(
-           &place, [](const auto&) { return true; }, absl::ZeroDuration(), &missed))
+           &place, [](const auto&) { return true; }, EventHub::kCapacity, &missed))
     EXPECT_EQ(event.sequence(), ++number);
   EXPECT_EQ(number, uint64_t{kThreads * kEach});
   EXPECT_EQ(missed, 0u);
