@@ -110,6 +110,16 @@ AuditConfig ReadAudit(const Table& table) {
   return out;
 }
 
+LimitsConfig ReadLimits(const Table& table) {
+  LimitsConfig out;
+  auto read = [&](const char* key, uint32_t* value, int64_t most) {
+    *value = static_cast<uint32_t>(table.Number(key, *value, 1, most));
+  };
+  read("max_calls_per_caller", &out.max_calls_per_caller, 512);
+  read("max_streams_per_caller", &out.max_streams_per_caller, 65536);
+  return out;
+}
+
 // As they are once links are followed, since that is how images are compared with them.
 std::optional<std::vector<std::string>> ReadImages(const Table& table) {
   if (!table.Has("directories")) return std::nullopt;
@@ -138,6 +148,7 @@ absl::StatusOr<AccessConfig> Read(absl::StatusOr<std::unique_ptr<config::TomlFil
   out.socket = ReadSocket(root.Sub("socket"));
   out.tls = ReadTls(root);
   out.audit = ReadAudit(root.Sub("audit"));
+  out.limits = ReadLimits(root.Sub("limits"));
   out.image_directories = ReadImages(root.Sub("images"));
   if (absl::Status status = (*file)->Check(); !status.ok()) return status;
   return out;

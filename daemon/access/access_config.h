@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The configuration file: who has which role, the socket, TLS, the audit log, image directories.
+// The configuration file: who has which role, the socket, TLS, the audit log, image directories,
+// limits.
 #pragma once
 
 #include <sys/types.h>
@@ -46,11 +47,19 @@ struct AuditConfig {
   uint32_t max_files = 8;
 };
 
+// [limits]
+struct LimitsConfig {
+  // Of one caller, under way at once: calls, which hold a thread each, and streams and waits, which
+  // do not.
+  uint32_t max_calls_per_caller = 256, max_streams_per_caller = 2048;
+};
+
 struct AccessConfig {
   std::map<v1::Role, Grant> grants;
   SocketConfig socket;
   TlsConfig tls;
   AuditConfig audit;
+  LimitsConfig limits;
   // [images]: the only directories that an operator's images may lie in; nullopt: anywhere.
   std::optional<std::vector<std::string>> image_directories;
 };

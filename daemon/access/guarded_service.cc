@@ -29,9 +29,14 @@ class Handlers : public grpc::Service {
 
 class GuardedHandler final : public MethodHandler {
  public:
-  // refused: of a callback method; null for a handler that sends the status that it is given.
-  GuardedHandler(MethodHandler* handler, Refusal refusal, MethodHandler* refused)
-      : handler_(handler), refusal_(std::move(refusal)), refused_(refused) {}
+  // Whether the call may be made, and then its place among its caller's.
+  using Admit = std::function<grpc::Status(const grpc::ServerContextBase&, CallLimits::Place*)>;
+
+  // callback: of a callback method; null for a handler that sends the status that it is given.
+  GuardedHandler(MethodHandler* handler, Admit admit, const CallbackMethod* callback)
+      : handler_(handler), admit_(std::move(admit)) {
+    if (callback != nullptr) refuse_ = callback->refuse;
+  }
 
   void* Deserialize(grpc_call* call, grpc_byte_buffer* request, grpc::Status* status,
                     void** data) override {
@@ -39,25 +44,38 @@ class GuardedHandler final : public MethodHandler {
   }
 
   void RunHandler(const HandlerParameter& parameter) override {
-    const grpc::Status denied = refusal_(*parameter.server_context);
-    if (denied.ok()) {
-      handler_->RunHandler(parameter);
-    } else if (refused_) {
-      refused_->RunHandler(parameter);
+    CallLimits::Place place;
+    const grpc::Status denied = admit_(*parameter.server_context, &place);
+    if (!denied.ok()) {
+      Refuse(denied, parameter);
+    } else if (refuse_) {
+      // It only begins now, and is over when gRPC would ask for the next one.
+      auto held = std::make_shared<CallLimits::Place>(std::move(place));
+      auto over = [held, next = parameter.call_requester] {
+        *held = nullptr;
+        next();
+      };
+      handler_->RunHandler(HandlerParameter(parameter.call, parameter.server_context,
+                                            parameter.request, parameter.status,
+                                            parameter.internal_data, over));
     } else {
-      // It lies in the call's arena, and a handler only destroys what it uses.
-      if (parameter.request != nullptr)
-        static_cast<google::protobuf::Message*>(parameter.request)->~Message();
-      handler_->RunHandler(HandlerParameter(parameter.call, parameter.server_context, nullptr,
-                                            denied, parameter.internal_data,
-                                            parameter.call_requester));
+      handler_->RunHandler(parameter);
     }
   }
 
  private:
+  void Refuse(const grpc::Status& denied, const HandlerParameter& parameter) {
+    if (refuse_) return refuse_(denied)->RunHandler(parameter);
+    // It lies in the call's arena, and a handler only destroys what it uses.
+    if (parameter.request != nullptr)
+      static_cast<google::protobuf::Message*>(parameter.request)->~Message();
+    handler_->RunHandler(HandlerParameter(parameter.call, parameter.server_context, nullptr, denied,
+                                          parameter.internal_data, parameter.call_requester));
+  }
+
   MethodHandler* const handler_;
-  const Refusal refusal_;
-  const std::unique_ptr<MethodHandler> refused_;
+  const Admit admit_;
+  std::function<std::unique_ptr<MethodHandler>(const grpc::Status&)> refuse_;
 };
 
 RpcMethod::RpcType TypeOf(const MethodDescriptor& method) {
@@ -70,15 +88,12 @@ RpcMethod::RpcType TypeOf(const MethodDescriptor& method) {
 
 GuardedService::GuardedService(grpc::Service& service,
                                const google::protobuf::ServiceDescriptor& descriptor,
-                               const Authorizer& authorizer,
+                               const Authorizer& authorizer, CallLimits& limits,
                                const std::vector<CallbackMethod>& callback_methods) {
   // Generated services number their methods as their descriptors do.
   for (int i = 0; i < descriptor.method_count(); ++i) {
     const MethodDescriptor& method = *descriptor.method(i);
     paths_.push_back(absl::StrCat("/", descriptor.full_name(), "/", method.name()));
-    auto refusal = [&authorizer, &method](const grpc::ServerContextBase& context) {
-      return authorizer.Check(CallerOf(*context.auth_context()), method);
-    };
     const auto callback = std::find_if(
         callback_methods.begin(), callback_methods.end(),
         [&](const CallbackMethod& candidate) { return candidate.name == method.name(); });
@@ -86,8 +101,15 @@ GuardedService::GuardedService(grpc::Service& service,
     // Such a handler of the synchronous API would run whatever the status it is given, so nobody
     // may come to write one.
     if (!calls_back && method.client_streaming()) std::abort();
-    auto* handler = new GuardedHandler(Handlers::Of(service, i), refusal,
-                                       calls_back ? callback->refuse(refusal) : nullptr);
+    const auto kind = calls_back ? CallLimits::Kind::kStream : CallLimits::Kind::kCall;
+    auto admit = [&authorizer, &limits, &method, kind](const grpc::ServerContextBase& context,
+                                                       CallLimits::Place* place) {
+      const Caller caller = CallerOf(*context.auth_context());
+      grpc::Status denied = authorizer.Check(caller, method);
+      return denied.ok() ? limits.Enter(caller.who, kind, place) : denied;
+    };
+    auto* handler =
+        new GuardedHandler(Handlers::Of(service, i), admit, calls_back ? &*callback : nullptr);
     AddMethod(new RpcServiceMethod(paths_.back().c_str(), TypeOf(method),
                                    calls_back ? nullptr : handler));
     if (calls_back) MarkMethodCallback(i, handler);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// A service in which every method is called only by who may.
+// A service in which every method is called only by who may, and not too often at once.
 //
 // gRPC C++ offers two places to refuse a call. An AuthMetadataProcessor has the path but neither
 // the request nor a way to send details along; an interceptor of a server has the request but
 // cannot keep the handler from running. So this stands where a generated service stands: it has the
 // methods of the service within, each with a handler that asks first and then runs the other one. A
 // call that is refused ends as one whose request could not be read does, its request unused; it
-// passes interceptors like any other, so it is counted, and the audit log knows its VM.
+// passes interceptors like any other, so it is counted, and the audit log knows its VM. Callback
+// methods have no such end, so a handler of their kind that does nothing else is run instead.
 #pragma once
 
 #include <deque>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "daemon/access/authorizer.h"
+#include "daemon/access/call_limits.h"
 #include "google/protobuf/descriptor.h"
 #include "grpcpp/impl/rpc_service_method.h"
 #include "grpcpp/impl/service_type.h"
@@ -24,20 +26,18 @@
 
 namespace trapline::daemon {
 
-// What a call of this context is refused with.
-using Refusal = std::function<grpc::Status(const grpc::ServerContextBase&)>;
-
 // A method that the service implements with gRPC's callback API, and how one of its kind refuses.
 struct CallbackMethod {
   std::string name;
-  std::function<grpc::internal::MethodHandler*(Refusal)> refuse;
+  std::function<std::unique_ptr<grpc::internal::MethodHandler>(const grpc::Status&)> refuse;
 };
 
 class GuardedService final : public grpc::Service {
  public:
-  // Both have to outlive this.
+  // All have to outlive this, and the limits the server too.
   GuardedService(grpc::Service& service, const google::protobuf::ServiceDescriptor& descriptor,
-                 const Authorizer& authorizer, const std::vector<CallbackMethod>& callback_methods);
+                 const Authorizer& authorizer, CallLimits& limits,
+                 const std::vector<CallbackMethod>& callback_methods);
 
  private:
   std::deque<std::string> paths_;  // gRPC keeps pointers to them
@@ -75,31 +75,32 @@ class RefusedDialogue final : public grpc::ServerBidiReactor<Request, Response> 
 
 template <typename Request, typename Response>
 CallbackMethod UnaryCallback(const std::string& name) {
-  return {name, [](Refusal refusal) -> grpc::internal::MethodHandler* {
-            return new grpc::internal::CallbackUnaryHandler<Request, Response>(
-                [refusal](grpc::CallbackServerContext* context, const Request*, Response*) {
-                  return new RefusedUnary(refusal(*context));
-                });
-          }};
+  using Handler = grpc::internal::CallbackUnaryHandler<Request, Response>;
+  return {
+      name, [](const grpc::Status& status) {
+        return std::make_unique<Handler>([status](grpc::CallbackServerContext*, const Request*,
+                                                  Response*) { return new RefusedUnary(status); });
+      }};
 }
 
 template <typename Request, typename Response>
 CallbackMethod ServerStreamCallback(const std::string& name) {
-  return {name, [](Refusal refusal) -> grpc::internal::MethodHandler* {
-            return new grpc::internal::CallbackServerStreamingHandler<Request, Response>(
-                [refusal](grpc::CallbackServerContext* context, const Request*) {
-                  return new RefusedWrites<Response>(refusal(*context));
-                });
-          }};
+  using Handler = grpc::internal::CallbackServerStreamingHandler<Request, Response>;
+  return {
+      name, [](const grpc::Status& status) {
+        return std::make_unique<Handler>([status](grpc::CallbackServerContext*, const Request*) {
+          return new RefusedWrites<Response>(status);
+        });
+      }};
 }
 
 template <typename Request, typename Response>
 CallbackMethod DialogueCallback(const std::string& name) {
-  return {name, [](Refusal refusal) -> grpc::internal::MethodHandler* {
-            return new grpc::internal::CallbackBidiHandler<Request, Response>(
-                [refusal](grpc::CallbackServerContext* context) {
-                  return new RefusedDialogue<Request, Response>(refusal(*context));
-                });
+  using Handler = grpc::internal::CallbackBidiHandler<Request, Response>;
+  return {name, [](const grpc::Status& status) {
+            return std::make_unique<Handler>([status](grpc::CallbackServerContext*) {
+              return new RefusedDialogue<Request, Response>(status);
+            });
           }};
 }
 

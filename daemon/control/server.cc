@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "daemon/access/public_services.h"
+#include "daemon/access/reflection_limit.h"
 #include "daemon/access/tls.h"
 #include "daemon/access/unix_socket.h"
 #include "daemon/common/logging.h"
@@ -28,6 +29,8 @@ constexpr auto kStopDeadline = std::chrono::seconds(1);
 // Who connects has to say hello by then.
 constexpr int kHandshakeMs = 10'000;
 constexpr int kMaxThreads = 512;
+// Of one connection: those of health, which nobody counts.
+constexpr uint32_t kSpareStreams = 64;
 
 const google::protobuf::ServiceDescriptor& Descriptor(const char* full_name) {
   return *google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(full_name);
@@ -45,6 +48,7 @@ Server::Server(ListenOptions options, Registry& registry)
     : options_(std::move(options)),
       registry_(registry),
       audit_calls_(*options_.audit, PublicServices()),
+      call_limits_(options_.authorizer->config().limits),
       vms_(registry, *options_.authorizer),
       sites_(registry),
       traces_(registry),
@@ -63,17 +67,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ListenOptions options, Reg
   if (!listener.ok()) return listener.status();
   // Who is served finds all VMs there.
   if (auto status = registry.Load(); !status.ok()) return status;
-  // Each call holds one; who asks for one more gets RESOURCE_EXHAUSTED.
-  grpc::ResourceQuota quota("traplined");
-  quota.SetMaxThreads(kMaxThreads);
-  builder.SetResourceQuota(quota);
-  builder.SetMaxReceiveMessageSize(kMaxReceive);
-  builder.SetMaxSendMessageSize(kMaxSend);
-  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+  server->SetLimits(builder);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> creators;
   if (server->options_.rpc_metrics)
     creators.push_back(server->options_.rpc_metrics->Interceptors());
   creators.push_back(server->audit_calls_.Interceptors());
+  creators.push_back(LimitReflection(server->call_limits_));
   builder.experimental().SetInterceptorCreators(std::move(creators));
   server->AddServices(builder);
   server->server_ = builder.BuildAndStart();
@@ -124,11 +123,29 @@ absl::Status Server::AddTcp(grpc::ServerBuilder& builder) {
   return absl::OkStatus();
 }
 
+void Server::SetLimits(grpc::ServerBuilder& builder) const {
+  const LimitsConfig& limits = options_.authorizer->config().limits;
+  // Who asks for one more gets RESOURCE_EXHAUSTED. No caller can have them all.
+  grpc::ResourceQuota quota("traplined");
+  quota.SetMaxThreads(kMaxThreads);
+  builder.SetResourceQuota(quota);
+  builder.SetMaxReceiveMessageSize(kMaxReceive);
+  builder.SetMaxSendMessageSize(kMaxSend);
+  const auto argument = [&](const char* name, uint32_t value) {
+    builder.AddChannelArgument(name, static_cast<int>(value));
+  };
+  argument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+  // A client that has as many streams as a connection may is left waiting by its own gRPC; it
+  // should come as far as to be told.
+  argument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+           limits.max_calls_per_caller + limits.max_streams_per_caller + kSpareStreams);
+}
+
 void Server::AddServices(grpc::ServerBuilder& builder) {
   auto add = [&](grpc::Service& service, const char* name,
                  const std::vector<CallbackMethod>& callback_methods) {
-    guarded_.push_back(std::make_unique<GuardedService>(service, Descriptor(name),
-                                                        *options_.authorizer, callback_methods));
+    guarded_.push_back(std::make_unique<GuardedService>(
+        service, Descriptor(name), *options_.authorizer, call_limits_, callback_methods));
     builder.RegisterService(guarded_.back().get());
   };
   add(vms_, v1::Vms::service_full_name(),

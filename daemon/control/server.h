@@ -11,6 +11,7 @@
 #include "daemon/access/audit_calls.h"
 #include "daemon/access/audit_log.h"
 #include "daemon/access/authorizer.h"
+#include "daemon/access/call_limits.h"
 #include "daemon/access/guarded_service.h"
 #include "daemon/access/peer_acceptor.h"
 #include "daemon/control/registry.h"
@@ -49,6 +50,7 @@ class Server {
   absl::Status Lock();
   absl::StatusOr<base::UniqueFd> Listen();
   absl::Status AddTcp(grpc::ServerBuilder& builder);
+  void SetLimits(grpc::ServerBuilder& builder) const;
   void AddServices(grpc::ServerBuilder& builder);
 
   ListenOptions options_;
@@ -57,6 +59,7 @@ class Server {
   bool own_socket_ = false;
   int tcp_port_ = 0;
   AuditCalls audit_calls_;
+  CallLimits call_limits_;
   VmsService vms_;
   SitesService sites_;
   TracesService traces_;

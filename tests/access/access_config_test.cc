@@ -61,6 +61,12 @@ TEST(AccessConfig, ImageDirectoriesAreComparedByWhatTheirLinksLeadTo) {
   std::filesystem::remove_all(directory);
 }
 
+TEST(AccessConfig, LimitsThatAreLeftOutHaveTheirDefaults) {
+  const LimitsConfig limits = Parsed("[limits]\nmax_calls_per_caller = 7\n").limits;
+  EXPECT_EQ(limits.max_calls_per_caller, 7u);
+  EXPECT_EQ(limits.max_streams_per_caller, LimitsConfig().max_streams_per_caller);
+}
+
 TEST(AccessConfig, TheExampleIsOne) {
   auto config = LoadAccessConfig(TRAPLINE_DEPLOY_DIR "/traplined.toml");
   ASSERT_TRUE(config.ok()) << config.status();
@@ -115,6 +121,9 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"[tls]\ncertificate = \"c\"", "tls.certificate \"c\" is not an absolute path"},
         Wrong{"[tls]", "tls.certificate is missing"},
         Wrong{"[audit]\nfile = \"log\"", "audit.file \"log\" is not an absolute path"},
+        Wrong{"[limits]\nmax_calls_per_caller = 0",
+              "limits.max_calls_per_caller has to be a whole number from 1 to 512"},
+        Wrong{"[limits]\nmax_calls = 1", "t.toml:2: limits.max_calls is not known here"},
         Wrong{"[images]\ndirectories = [\"/no/such\"]", "images.directories names \"/no/such\""},
         Wrong{"[images]\ndirectories = [\"\"]", "which is not the absolute path of a directory"},
         Wrong{"[images]\ndirectories = [\".\"]", "which is not the absolute path of a directory"},

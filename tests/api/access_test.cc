@@ -21,6 +21,8 @@
 #include "google/protobuf/util/json_util.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "grpcpp/completion_queue.h"
+#include "grpcpp/generic/generic_stub.h"
 #include "tests/api/daemon_process.h"
 #include "tests/api/peer.h"
 #include "tests/api/raw_call.h"
@@ -285,6 +287,62 @@ users = [54001, 54002]
   while (!served && std::chrono::steady_clock::now() < patience)
     served = IsServed(ConnectAs(kViewer, socket()));
   EXPECT_TRUE(served);
+}
+
+TEST_F(Access, AViewerWithAllItsStreamsShutsNobodyElseOut) {
+  Start(std::string(kRoles) + "[limits]\nmax_streams_per_caller = 3\n");
+  auto viewer = v1::Vms::NewStub(As(kViewer)), other = v1::Vms::NewStub(As(kOperator));
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<v1::WatchVmEventsResponse>>> watches;
+  auto watch = [&](v1::Vms::Stub& stub) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    watches.push_back(stub.WatchVmEvents(contexts.back().get(), {}));
+    watches.back()->WaitForInitialMetadata();
+  };
+  for (int i = 0; i < 3; ++i) watch(*viewer);
+  watch(*other);
+  // Another connection is no other caller.
+  auto again = v1::Vms::NewStub(As(kViewer));
+  grpc::ClientContext context;
+  const grpc::Status refused = again->WatchVmEvents(&context, {})->Finish();
+  EXPECT_EQ(InfoOf(refused).reason(), "TOO_MANY_STREAMS");
+  EXPECT_EQ(InfoOf(refused).metadata().at("caller"), "user 54001");
+  EXPECT_TRUE(List(channels_.front()).ok());
+  for (auto& open : contexts) open->TryCancel();
+  // The other's stood.
+  EXPECT_EQ(watches.back()->Finish().error_code(), grpc::CANCELLED);
+}
+
+TEST_F(Access, ReflectionHoldsNoMoreThreadsThanACallerMayHave) {
+  Start(std::string(kRoles) + "[limits]\nmax_calls_per_caller = 2\n");
+  auto viewer = As(kViewer);
+  grpc::GenericStub stub(viewer);
+  grpc::CompletionQueue queue;
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::GenericClientAsyncReaderWriter>> calls;
+  const std::string reflection = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
+  // Open, and nothing said on them.
+  for (int i = 0; i < 2; ++i) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    calls.push_back(
+        stub.PrepareCall(contexts.back().get(),
+                         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &queue));
+    calls.back()->StartCall(nullptr);
+  }
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  grpc::Status refused;
+  while (refused.ok() && std::chrono::steady_clock::now() < patience) refused = List(viewer);
+  EXPECT_EQ(InfoOf(refused).reason(), "TOO_MANY_CALLS");
+  EXPECT_EQ(RawCall(viewer, reflection, "").error_code(), grpc::CANCELLED);
+  EXPECT_THAT(ListServices(As(kOperator)), ::testing::Contains("trapline.v1.Vms"));
+  for (auto& context : contexts) context->TryCancel();
+  while (!List(viewer).ok() && std::chrono::steady_clock::now() < patience) {
+  }
+  EXPECT_TRUE(List(viewer).ok());
+  queue.Shutdown();
+  void* tag;
+  for (bool ok; queue.Next(&tag, &ok);) {
+  }
 }
 
 TEST_F(Access, WithoutDescriptorsClientsWaitAndAreServedOnceThereAreSome) {
