@@ -18,6 +18,8 @@ namespace {
 constexpr int kMaxMessageBytes = 64 << 20;
 // Who waits for a daemon to come back should not wait much longer than it takes.
 constexpr int kMaxReconnectMs = 2000;
+// A machine that is gone says nothing, and a watch would wait for it for ever.
+constexpr int kKeepaliveMs = 15'000, kKeepaliveTimeoutMs = 10'000;
 
 }  // namespace
 
@@ -52,6 +54,11 @@ Session::Session(Endpoint endpoint, std::shared_ptr<grpc::ChannelCredentials> cr
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // it could not pass our certificate on
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
+  if (endpoint_.address.unix_path.empty()) {
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+    arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  }
   channel_ = grpc::CreateCustomChannel(endpoint_.address.grpc_target, credentials, arguments);
   vms_ = v1::Vms::NewStub(channel_);
   sites_ = v1::Sites::NewStub(channel_);

@@ -117,6 +117,8 @@ LimitsConfig ReadLimits(const Table& table) {
   };
   read("max_calls_per_caller", &out.max_calls_per_caller, 512);
   read("max_streams_per_caller", &out.max_streams_per_caller, 65536);
+  read("keepalive_seconds", &out.keepalive_seconds, 7200);
+  read("keepalive_timeout_seconds", &out.keepalive_timeout_seconds, 600);
   return out;
 }
 

@@ -52,6 +52,9 @@ struct LimitsConfig {
   // Of one caller, under way at once: calls, which hold a thread each, and streams and waits, which
   // do not.
   uint32_t max_calls_per_caller = 256, max_streams_per_caller = 2048;
+  // How long a connection may be silent before it is asked whether it is there, and how long its
+  // answer may take.
+  uint32_t keepalive_seconds = 60, keepalive_timeout_seconds = 20;
 };
 
 struct AccessConfig {

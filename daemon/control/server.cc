@@ -31,6 +31,8 @@ constexpr int kHandshakeMs = 10'000;
 constexpr int kMaxThreads = 512;
 // Of one connection: those of health, which nobody counts.
 constexpr uint32_t kSpareStreams = 64;
+// A client that keeps its connection alive by pings need not wait longer between them.
+constexpr int kPingsApartMs = 5'000;
 
 const google::protobuf::ServiceDescriptor& Descriptor(const char* full_name) {
   return *google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(full_name);
@@ -139,6 +141,12 @@ void Server::SetLimits(grpc::ServerBuilder& builder) const {
   // should come as far as to be told.
   argument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
            limits.max_calls_per_caller + limits.max_streams_per_caller + kSpareStreams);
+  // A peer that is gone without a word is asked until it does not answer, whatever it has open.
+  argument(GRPC_ARG_KEEPALIVE_TIME_MS, limits.keepalive_seconds * 1000);
+  argument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, limits.keepalive_timeout_seconds * 1000);
+  argument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  argument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  argument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kPingsApartMs);
 }
 
 void Server::AddServices(grpc::ServerBuilder& builder) {

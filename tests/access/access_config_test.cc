@@ -62,8 +62,9 @@ TEST(AccessConfig, ImageDirectoriesAreComparedByWhatTheirLinksLeadTo) {
 }
 
 TEST(AccessConfig, LimitsThatAreLeftOutHaveTheirDefaults) {
-  const LimitsConfig limits = Parsed("[limits]\nmax_calls_per_caller = 7\n").limits;
-  EXPECT_EQ(limits.max_calls_per_caller, 7u);
+  const LimitsConfig limits = Parsed("[limits]\nkeepalive_seconds = 7\n").limits;
+  EXPECT_EQ(limits.keepalive_seconds, 7u);
+  EXPECT_EQ(limits.max_calls_per_caller, LimitsConfig().max_calls_per_caller);
   EXPECT_EQ(limits.max_streams_per_caller, LimitsConfig().max_streams_per_caller);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Workers that do not answer, and clients that ask for too much: they cost their own, and nobody
-// else.
+// Workers that do not answer, and clients that ask for too much or are gone without a word: they
+// cost their own, and nobody else.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -16,6 +16,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "tests/api/daemon_process.h"
+#include "tests/api/silent_peer.h"
 
 namespace trapline::daemon {
 namespace {
@@ -275,6 +276,16 @@ TEST_F(Limits, AWaitForAVmThatIsDeletedEnds) {
   waiting.join();
   EXPECT_EQ(status.error_code(), grpc::NOT_FOUND);
   EXPECT_EQ(InfoOf(status).reason(), "VM_NOT_FOUND");
+}
+
+TEST_F(Limits, APeerThatIsGoneWithoutAWordIsLetGoOfWithItsStreams) {
+  Serve("max_streams_per_caller = 1\nkeepalive_seconds = 1\nkeepalive_timeout_seconds = 1\n");
+  ASSERT_TRUE(daemon_->CreateIdleVm("a").ok());
+  SilentPeer peer(directory_ + "/d.sock", "/trapline.v1.Vms/WatchVmEvents");
+  ASSERT_TRUE(peer.AwaitAnswer());
+  EXPECT_EQ(InfoOf(WatchOnce()).reason(), "TOO_MANY_STREAMS") << "it has the only one";
+  EXPECT_TRUE(peer.AwaitEnd());
+  EXPECT_TRUE(WatchInTheEnd().ok());
 }
 
 }  // namespace

@@ -100,6 +100,16 @@ TEST_F(ContextTest, ReachADaemonByTls) {
       Run({"vm", "ls", "--context", "tls", "--host", "127.0.0.2:" + host.substr(10)});
   EXPECT_EQ(stranger.code, 5);
   EXPECT_THAT(stranger.err, HasSubstr("(context tls)"));
+  // What waits for a machine that says nothing any more does not wait for ever.
+  const std::string socket = "unix://" + directory_ + "/d.sock";
+  Well({"vm", "create", "a", "--kernel", Guest("loop"), "--memory", "64M", "--host", socket});
+  Process events({TRAPLINE_BINARY, "vm", "events", "--initial"}, environment_);
+  ASSERT_TRUE(events.ReadUntil("created")) << events.err();
+  daemon.Signal(SIGSTOP);
+  EXPECT_EQ(events.Wait(), 5);
+  EXPECT_THAT(events.err(), HasSubstr("cannot reach traplined at " + host + " (context tls)"));
+  daemon.Signal(SIGCONT);
+  Well({"vm", "rm", "a", "--host", socket});
   daemon.Signal(SIGTERM);
   EXPECT_EQ(daemon.Wait(), 0);
 }
