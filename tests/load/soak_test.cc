@@ -14,8 +14,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <random>
 #include <thread>
@@ -26,6 +24,7 @@
 #include "grpcpp/create_channel.h"
 #include "tests/api/daemon_process.h"
 #include "tests/load/latencies.h"
+#include "tests/load/process_use.h"
 
 namespace trapline::daemon {
 namespace {
@@ -40,23 +39,6 @@ int FromEnvironment(const char* name, int otherwise) {
   const char* text = getenv(name);
   int value;
   return text && absl::SimpleAtoi(text, &value) && value > 0 ? value : otherwise;
-}
-
-struct Use {
-  size_t memory_kib = 0, descriptors = 0;
-};
-
-Use UseOf(pid_t pid) {
-  Use use;
-  const std::string process = absl::StrCat("/proc/", pid);
-  std::ifstream status(process + "/status");
-  // The rest of what is resident are the VMs' own files.
-  for (std::string word; status >> word;) {
-    if (word == "RssAnon:") status >> use.memory_kib;
-  }
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(process + "/fd"))
-    ++use.descriptors;
-  return use;
 }
 
 class Soak : public ::testing::Test {
