@@ -32,6 +32,8 @@ class Authorizer {
 
   // PERMISSION_DENIED, with the roles that the caller has and needs, unless it may call this.
   grpc::Status Check(const Caller& caller, const google::protobuf::MethodDescriptor& method) const;
+  // Whether ConfineImage says anything to that caller.
+  bool ConfinesImages(const Caller& caller) const;
   // A file that a VM is to be made from: of those who are no admins it has to lie beneath one of
   // the directories, once links are followed, and the path becomes what they lead to.
   // PERMISSION_DENIED otherwise, whether it exists or not. field: as in the request.

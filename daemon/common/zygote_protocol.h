@@ -2,11 +2,11 @@
 // What traplined, the zygote and a worker that comes into being say to each other.
 //
 // A request is one SOCK_SEQPACKET message from the daemon to the zygote: the path of the socket
-// that the worker shall serve on, those of the files that its VM is made from, each behind a zero
-// byte, and one descriptor (SCM_RIGHTS), the worker's end of a SOCK_SEQPACKET pair. What comes back
-// on that pair is Birth messages: one from the zygote, with the pid, and one from the worker, when
-// it serves. End of file before that says that there will be no worker; a worker whose message
-// finds nobody there ends.
+// that the worker shall serve on, those of the files that its VM is made from (worker_files.h),
+// each behind a zero byte, and one descriptor (SCM_RIGHTS), the worker's end of a SOCK_SEQPACKET
+// pair. What comes back on that pair is Birth messages: one from the zygote, with the pid, and one
+// from the worker, when it serves. End of file before that says that there will be no worker; a
+// worker whose message finds nobody there ends.
 #pragma once
 
 #include <limits.h>

@@ -17,6 +17,7 @@
 #include "daemon/common/convert.h"
 #include "daemon/common/errors.h"
 #include "daemon/common/logging.h"
+#include "daemon/common/worker_files.h"
 #include "daemon/common/worker_protocol.h"
 #include "daemon/control/restart_plan.h"
 #include "daemon/control/worker_context.h"
@@ -60,10 +61,13 @@ grpc::Status CheckMove(worker::v1::MoveRequest::Kind kind, v1::Vm::State state) 
   return grpc::Status::OK;
 }
 
-std::vector<std::string> FilesOf(const v1::VmSpec& spec) {
-  std::vector<std::string> files = {spec.kernel_path()};
-  for (const std::string& path : {spec.initrd_path(), spec.symbols_path()}) {
-    if (!path.empty()) files.push_back(path);
+// As a worker is told of them (common/worker_files.h).
+std::vector<std::string> FilesOf(const record::v1::VmRecord& record) {
+  const v1::VmSpec& spec = record.vm().spec();
+  const char* prefix = record.images_without_links() ? kWithoutLinks : "";
+  std::vector<std::string> files;
+  for (const std::string& path : {spec.kernel_path(), spec.initrd_path(), spec.symbols_path()}) {
+    if (!path.empty()) files.push_back(absl::StrCat(prefix, path));
   }
   return files;
 }
@@ -153,6 +157,11 @@ worker::v1::CreateRequest ManagedVm::Wanted() const {
   return request;
 }
 
+std::vector<std::string> ManagedVm::Files() const {
+  absl::MutexLock lock(&mutex_);
+  return FilesOf(record_);
+}
+
 grpc::Status ManagedVm::EnsureWorker(absl::Time until) {
   {
     absl::MutexLock lock(&mutex_);
@@ -161,7 +170,7 @@ grpc::Status ManagedVm::EnsureWorker(absl::Time until) {
   }
   JoinWatcher();
   worker::v1::CreateRequest request = Wanted();
-  auto started = WorkerProcess::Start(options_, FilesOf(request.spec()));
+  auto started = WorkerProcess::Start(options_, Files());
   if (!started.ok()) {
     ++around_.activity.workers_not_started;
     return FromCore(started.status());

@@ -111,6 +111,7 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
  private:
   grpc::Status EnsureWorker(absl::Time until) ABSL_LOCKS_EXCLUDED(mutex_);
   worker::v1::CreateRequest Wanted() const ABSL_LOCKS_EXCLUDED(mutex_);
+  std::vector<std::string> Files() const ABSL_LOCKS_EXCLUDED(mutex_);
   grpc::Status NoWorkerLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status BeginWatchLocked(const std::shared_ptr<WorkerProcess>& worker)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -85,8 +85,9 @@ grpc::Status CheckRequest(const v1::CreateVmRequest& request) {
 }
 
 // The VM as it was asked for, with what was left to the daemon.
-record::v1::VmRecord RecordOf(const v1::CreateVmRequest& request) {
+record::v1::VmRecord RecordOf(const v1::CreateVmRequest& request, ImageLinks links) {
   record::v1::VmRecord record;
+  record.set_images_without_links(links == ImageLinks::kNone);
   if (!request.request_id().empty()) {
     record.set_request_id(request.request_id());
     record.set_request(Canonical(request));
@@ -188,12 +189,12 @@ grpc::Status Registry::Reserve(const v1::CreateVmRequest& request,
   return grpc::Status::OK;
 }
 
-grpc::Status Registry::Create(const v1::CreateVmRequest& request, std::shared_ptr<ManagedVm>* made,
-                              absl::Time until) {
+grpc::Status Registry::Create(const v1::CreateVmRequest& request, ImageLinks links,
+                              std::shared_ptr<ManagedVm>* made, absl::Time until) {
   if (auto status = CheckRequest(request); !status.ok()) return status;
   const std::string& id = request.vm_id();
   if (auto status = Reserve(request, made); !status.ok() || *made) return status;
-  auto vm = NewVm(RecordOf(request));
+  auto vm = NewVm(RecordOf(request, links));
   auto keep = [&] {
     absl::MutexLock lock(&mutex_);
     vms_[id] = vm;

@@ -29,6 +29,9 @@ struct RegistryOptions {
   std::shared_ptr<CallTally> tally{};  // null: nobody asks what VMs count
 };
 
+// kNone: the paths of a VM's images have been looked at, so no link may lead elsewhere since.
+enum class ImageLinks { kAny, kNone };
+
 // Thread-safe.
 class Registry {
  public:
@@ -41,9 +44,10 @@ class Registry {
   // ALREADY_EXISTS, RESOURCE_EXHAUSTED, or what the worker found wrong. A repetition of the request
   // that made the VM finds it. validate_only: the VM is gone again afterwards. until: when the
   // client gives up.
-  grpc::Status Create(const v1::CreateVmRequest& request, std::shared_ptr<ManagedVm>* made,
-                      absl::Time until = absl::InfiniteFuture());
-  // NOT_FOUND. name is vms/{vm}; INVALID_ARGUMENT naming `field` where it is not of that form.
+  grpc::Status Create(const v1::CreateVmRequest& request, ImageLinks links,
+                      std::shared_ptr<ManagedVm>* made, absl::Time until = absl::InfiniteFuture());
+  // NOT_FOUND, or DATA_LOSS where its record is damaged. name is vms/{vm}; INVALID_ARGUMENT naming
+  // `field` where it is not of that form.
   grpc::Status Find(const std::string& name, const std::string& field,
                     std::shared_ptr<ManagedVm>* vm);
   grpc::Status Delete(const std::string& name, bool force, const std::string& etag);

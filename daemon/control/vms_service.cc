@@ -80,9 +80,11 @@ grpc::Status VmsService::CreateVm(grpc::ServerContext* context, const v1::Create
         std::pair{"vm.spec.symbols_path", spec.mutable_symbols_path()}}) {
     if (auto status = authorizer_.ConfineImage(caller, field, path); !status.ok()) return status;
   }
+  const ImageLinks links =
+      authorizer_.ConfinesImages(caller) ? ImageLinks::kNone : ImageLinks::kAny;
   return registry_.Once("CreateVm", request->request_id(), *request, response, [&] {
     std::shared_ptr<ManagedVm> vm;
-    grpc::Status status = registry_.Create(wanted, &vm, DeadlineOf(*context));
+    grpc::Status status = registry_.Create(wanted, links, &vm, DeadlineOf(*context));
     if (status.ok()) *response = vm->Snapshot();
     return status;
   });

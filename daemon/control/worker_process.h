@@ -30,7 +30,7 @@ struct WorkerOptions {
 class WorkerProcess {
  public:
   // Has the zygote fork a worker, or starts the program where that comes to nothing, and waits
-  // until it serves. files: absolute paths of what its VM is made from; it sees no others.
+  // until it serves. files: what its VM is made from (common/worker_files.h); it sees no others.
   // UNAVAILABLE with what went wrong.
   static absl::StatusOr<std::unique_ptr<WorkerProcess>> Start(
       const WorkerOptions& options, const std::vector<std::string>& files);

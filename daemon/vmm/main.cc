@@ -97,7 +97,9 @@ int main(int argc, char** argv) {
   std::vector<std::string> files;
   bool json = false, zygote = false, inherited = false, unconfined = false;
   app.add_option("--socket", socket, "Unix socket to serve on; an old one is replaced");
-  app.add_option("--file", files, "A file that the VM is made from; may be given again")
+  app.add_option("--file", files,
+                 "A file that the VM is made from; may be given again. nolinks:PATH: without "
+                 "following links")
       ->allow_extra_args(false);
   app.add_flag("--unconfined", unconfined,
                "Keep all privileges and the whole file system in sight");

@@ -15,7 +15,7 @@ namespace trapline::daemon {
 class OpenedFiles {
  public:
   OpenedFiles() = default;
-  // For reading; what cannot be opened is told by Take.
+  // For reading; what cannot be opened is told by Take. paths: as common/worker_files.h has them.
   explicit OpenedFiles(const std::vector<std::string>& paths);
 
   // Once for each path. INVALID_ARGUMENT: it could not be opened, or was not among them.

@@ -3,6 +3,7 @@
 // root.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -381,6 +382,34 @@ TEST_F(Access, AnOperatorsImagesComeFromTheirDirectories) {
   EXPECT_EQ(vm.spec().kernel_path(), (images / "idle.elf").string());
   EXPECT_EQ(Create(As(kAdmin), TRAPLINE_GUESTS_DIR "/idle.elf", &vm).error_code(),
             grpc::ALREADY_EXISTS);
+}
+
+// What was looked at when the VM was made is opened again whenever it gets a new worker.
+TEST_F(Access, ALinkThatComesLaterLeadsAnOperatorsVmNowhere) {
+  const std::filesystem::path images = directory_ + "/images", kernel = images / "idle.elf";
+  std::filesystem::create_directory(images);
+  std::filesystem::copy_file(TRAPLINE_GUESTS_DIR "/idle.elf", kernel);
+  Start(std::string(kRoles) + "[images]\ndirectories = [\"" + images.string() + "\"]\n");
+  v1::Vm vm;
+  ASSERT_TRUE(Create(As(kOperator), kernel, &vm).ok());
+  std::filesystem::remove(kernel);
+  std::filesystem::create_symlink(TRAPLINE_GUESTS_DIR "/idle.elf", kernel);
+  EXPECT_TRUE(daemon_->StartVm("a").ok()) << "its image was read before";
+  for (pid_t worker : daemon_->Children("trapline-vmm")) kill(worker, SIGKILL);
+  for (bool restarted : {false, true}) {
+    if (restarted) {
+      channels_.clear();
+      daemon_.reset();
+      Start(std::string(kRoles));
+    }
+    EXPECT_EQ(daemon_->AwaitVm("a", v1::Vm::FAILED).state(), v1::Vm::FAILED);
+    const grpc::Status refused = daemon_->StartVm("a");
+    EXPECT_EQ(refused.error_code(), grpc::INVALID_ARGUMENT);
+    EXPECT_THAT(refused.error_message(), HasSubstr("a link leads there"));
+  }
+  std::filesystem::remove(kernel);
+  std::filesystem::copy_file(TRAPLINE_GUESTS_DIR "/hello.elf", kernel);
+  EXPECT_TRUE(daemon_->StartVm("a").ok()) << "any file that lies there will do";
 }
 
 }  // namespace

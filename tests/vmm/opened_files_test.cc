@@ -4,9 +4,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
 namespace trapline::daemon {
 namespace {
@@ -23,6 +25,28 @@ TEST(OpenedFilesTest, EachIsTakenOnceAndWhatFailedSaysWhy) {
   EXPECT_EQ(missing.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(missing.status().message(), "/no/such/file: No such file or directory");
   EXPECT_EQ(files.Take("/etc/passwd").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(OpenedFilesTest, NoLinkIsFollowedToAPathThatHasBeenLookedAt) {
+  char name[] = "/tmp/trapline-files-XXXXXX";
+  const std::filesystem::path directory = mkdtemp(name);
+  std::filesystem::create_directory(directory / "in");
+  std::ofstream(directory / "in/file") << "x";
+  std::filesystem::create_symlink("file", directory / "in/link");
+  std::filesystem::create_symlink("in", directory / "way");
+  const std::string file = directory / "in/file", link = directory / "in/link",
+                    way = directory / "way/file";
+  OpenedFiles followed({link, way});
+  OpenedFiles looked_at({"nolinks:" + file, "nolinks:" + link, "nolinks:" + way});
+  std::filesystem::remove_all(directory);
+  EXPECT_TRUE(followed.Take(link).ok());
+  EXPECT_TRUE(followed.Take(way).ok());
+  EXPECT_TRUE(looked_at.Take(file).ok());
+  for (const std::string& refused : {link, way}) {
+    const auto taken = looked_at.Take(refused);
+    EXPECT_EQ(taken.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(taken.status().message()), ::testing::HasSubstr("a link leads there"));
+  }
 }
 
 }  // namespace
