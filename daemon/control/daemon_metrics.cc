@@ -52,6 +52,10 @@ void AppendVms(Registry& registry, Families* to) {
              count);
   }
   to->push_back(std::move(vms));
+  AppendGauge("trapline_vms_damaged",
+              "VMs that are not there because their records in the state directory are damaged; "
+              "the log names them.",
+              {}, static_cast<double>(registry.damaged()), to);
   AppendGauge("trapline_vms_limit", "VMs that this daemon keeps at most (--max-vms).", {},
               registry.max_vms(), to);
 }

@@ -49,7 +49,7 @@ void Trim(StoreChange& owed) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<record::v1::VmRecord>> Journal::Load() {
+absl::StatusOr<StoredRecords> Journal::Load() {
   auto events = store_->Events();
   if (!events.ok()) return events.status();
   hub_.Restore(store_->epoch(), *std::move(events));

@@ -32,7 +32,7 @@ class Journal {
       : store_(std::move(store)), hub_(hub), later_(later) {}
 
   // Hands the hub the events of the past; the VMs that there are. Once, before anything else.
-  absl::StatusOr<std::vector<record::v1::VmRecord>> Load();
+  absl::StatusOr<StoredRecords> Load();
   // RESOURCE_EXHAUSTED, UNAVAILABLE: nothing was changed. Numbers the events and stamps their time;
   // before_told runs between.
   absl::Status Commit(StoreChange change, std::function<void()> before_told = {});

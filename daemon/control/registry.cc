@@ -35,6 +35,14 @@ grpc::Status NotFound(const std::string& id) {
   return Error(grpc::NOT_FOUND, "VM_NOT_FOUND", absl::StrCat("there is no VM ", id), {{"vm", id}});
 }
 
+grpc::Status Damaged(grpc::StatusCode code, const std::string& id) {
+  return Error(code, "VM_RECORD_DAMAGED",
+               absl::StrCat("what the state directory has of VM ", id,
+                            " is damaged, and kept as it is: have its database from a backup, or "
+                            "delete the VM by force to give it up"),
+               {{"vm", id}});
+}
+
 grpc::Status CheckPaths(const v1::VmSpec& spec) {
   const struct {
     const char* field;
@@ -125,7 +133,11 @@ std::shared_ptr<ManagedVm> Registry::NewVm(record::v1::VmRecord record) {
 absl::Status Registry::Load() {
   auto stored = journal_.Load();
   if (!stored.ok()) return stored.status();
-  for (record::v1::VmRecord& record : *stored) {
+  for (std::string& name : stored->unreadable) {
+    absl::MutexLock lock(&mutex_);
+    damaged_.insert(name.substr(std::min(name.size(), sizeof kPrefix - 1)));
+  }
+  for (record::v1::VmRecord& record : stored->records) {
     auto vm = NewVm(std::move(record));
     std::error_code error;
     std::filesystem::remove(CondemnedPath(vm->stats_path()), error);
@@ -146,7 +158,8 @@ void Registry::EndOrphans() {
        std::filesystem::directory_iterator(absl::StrCat(options_.run_directory, "/vms"), error)) {
     {
       absl::MutexLock lock(&mutex_);
-      if (vms_.count(entry.path().filename()) != 0) continue;
+      const std::string id = entry.path().filename();
+      if (vms_.count(id) != 0 || damaged_.count(id) != 0) continue;
     }
     std::optional<worker::v1::Status> status;
     auto worker = WorkerProcess::Adopt(entry.path(), &status);
@@ -180,6 +193,7 @@ grpc::Status Registry::Reserve(const v1::CreateVmRequest& request,
     return Error(grpc::ALREADY_EXISTS, "VM_EXISTS", absl::StrCat("there is a VM ", id, " already"),
                  {{"vm", id}});
   }
+  if (damaged_.count(id) != 0) return Damaged(grpc::ALREADY_EXISTS, id);
   if (vms_.size() >= options_.max_vms) {
     return Error(grpc::RESOURCE_EXHAUSTED, "TOO_MANY_VMS",
                  absl::StrCat("this daemon keeps at most ", options_.max_vms, " VMs"),
@@ -216,15 +230,39 @@ grpc::Status Registry::Find(const std::string& name, const std::string& field,
     return InvalidField(field, "must be vms/{vm}");
   std::string id = name.substr(sizeof kPrefix - 1);
   absl::MutexLock lock(&mutex_);
+  if (damaged_.count(id) != 0) return Damaged(grpc::DATA_LOSS, id);
   auto entry = vms_.find(id);
   if (entry == vms_.end() || !entry->second) return NotFound(id);
   *vm = entry->second;
   return grpc::Status::OK;
 }
 
+grpc::Status Registry::GiveUp(const std::string& name) {
+  StoreChange change;
+  change.erase.push_back(name);
+  if (auto status = journal_.Commit(std::move(change)); !status.ok()) return FromCore(status);
+  // A worker that an earlier daemon left ends with the object.
+  const std::string directory = absl::StrCat(options_.run_directory, "/", name);
+  std::optional<worker::v1::Status> unused;
+  WorkerProcess::Adopt(directory, &unused).IgnoreError();
+  std::error_code error;
+  std::filesystem::remove_all(directory, error);
+  absl::MutexLock lock(&mutex_);
+  damaged_.erase(name.substr(sizeof kPrefix - 1));
+  return grpc::Status::OK;
+}
+
+size_t Registry::damaged() {
+  absl::MutexLock lock(&mutex_);
+  return damaged_.size();
+}
+
 grpc::Status Registry::Delete(const std::string& name, bool force, const std::string& etag) {
   std::shared_ptr<ManagedVm> vm;
-  if (auto status = Find(name, "name", &vm); !status.ok()) return status;
+  if (auto status = Find(name, "name", &vm); !status.ok()) {
+    const bool damaged = status.error_code() == grpc::DATA_LOSS;
+    return damaged && force && etag.empty() ? GiveUp(name) : status;
+  }
   v1::Vm snapshot = vm->Known();
   if (!etag.empty() && etag != snapshot.etag()) {
     return Error(grpc::ABORTED, "ETAG_MISMATCH", "the VM has changed since",

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,8 @@ class Registry {
   grpc::Status Delete(const std::string& name, bool force, const std::string& etag);
   // In the order of their names.
   std::vector<std::shared_ptr<ManagedVm>> All();
+  // How many more there would be but that their records are damaged.
+  size_t damaged();
   void RetireAll(bool leave);
 
   EventHub& hub() { return hub_; }
@@ -83,6 +86,8 @@ class Registry {
   std::shared_ptr<ManagedVm> NewVm(record::v1::VmRecord record);
   // Claims the name. *made: the VM that an earlier try of the same request made.
   grpc::Status Reserve(const v1::CreateVmRequest& request, std::shared_ptr<ManagedVm>* made);
+  // Erases a damaged record, and ends the worker if there is one.
+  grpc::Status GiveUp(const std::string& name);
   // Workers of VMs that the store does not know.
   void EndOrphans();
 
@@ -96,6 +101,8 @@ class Registry {
   absl::Mutex mutex_;
   // Null while a VM of that name is being made.
   std::map<std::string, std::shared_ptr<ManagedVm>> vms_ ABSL_GUARDED_BY(mutex_);
+  // VMs whose records cannot be read: their names are taken.
+  std::set<std::string> damaged_ ABSL_GUARDED_BY(mutex_);
   absl::Mutex answers_mutex_;
   std::deque<Answer> answers_ ABSL_GUARDED_BY(answers_mutex_);
   std::vector<std::string> under_way_ ABSL_GUARDED_BY(answers_mutex_);

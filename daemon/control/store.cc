@@ -18,6 +18,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/unique_fd.h"
+#include "daemon/common/logging.h"
 
 namespace trapline::daemon {
 namespace {
@@ -42,16 +43,8 @@ absl::Status MakePrivate(const std::string& path) {
       absl::StrCat("the state database ", path, ": opening it: ", strerror(errno)));
 }
 
-template <typename Message>
-std::vector<Message> Parse(const std::vector<std::string>& rows) {
-  std::vector<Message> messages;
-  messages.reserve(rows.size());
-  for (const std::string& row : rows) {
-    Message message;
-    if (message.ParseFromString(row)) messages.push_back(std::move(message));
-  }
-  return messages;
-}
+// Damage may leave a message that can be parsed, but hardly its name.
+bool Reads(const v1::Vm& vm, const std::string& name) { return vm.name() == name; }
 
 }  // namespace
 
@@ -118,11 +111,15 @@ absl::Status Store::TakeOverFirstFormat() {
         "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)"}) {
     if (auto status = run(sql); !status.ok()) return status;
   }
-  auto rows = Column("SELECT vm FROM vms");
+  auto rows = Rows<2>("SELECT name, vm FROM vms");
   if (!rows.ok()) return rows.status();
-  StoreChange change;
-  for (v1::Vm& vm : Parse<v1::Vm>(*rows)) *change.put.emplace_back().mutable_vm() = std::move(vm);
-  if (auto status = WriteParts(change); !status.ok()) return status;
+  for (const auto& [name, bytes] : *rows) {
+    record::v1::VmRecord record;
+    const bool reads = record.mutable_vm()->ParseFromString(bytes) && Reads(record.vm(), name);
+    // What is damaged stays what it is.
+    if (auto status = Put(name, reads ? record.SerializeAsString() : bytes); !status.ok())
+      return status;
+  }
   if (auto status = run("DROP TABLE vms"); !status.ok()) return status;
   const std::string epoch = absl::StrCat(absl::Hex(absl::Uniform<uint64_t>(absl::BitGen())));
   if (auto status = Run("INSERT INTO facts VALUES ('epoch', CAST(? AS TEXT))", {epoch});
@@ -151,22 +148,39 @@ absl::Status Store::Run(const std::string& sql, const std::vector<std::string>& 
   return status;
 }
 
-absl::StatusOr<std::vector<std::string>> Store::Column(const std::string& sql) {
+template <size_t columns>
+absl::StatusOr<std::vector<std::array<std::string, columns>>> Store::Rows(const std::string& sql) {
   sqlite3_stmt* statement = nullptr;
   if (sqlite3_prepare_v2(db_, sql.c_str(), -1, &statement, nullptr) != SQLITE_OK)
     return Failed(sql);
-  std::vector<std::string> values;
+  std::vector<std::array<std::string, columns>> rows;
   int result;
   while ((result = sqlite3_step(statement)) == SQLITE_ROW) {
-    // The bytes first: asking for them may convert the value.
-    const void* bytes = sqlite3_column_blob(statement, 0);
-    const int size = sqlite3_column_bytes(statement, 0);
-    values.emplace_back(static_cast<const char*>(bytes), static_cast<size_t>(size));
+    auto& row = rows.emplace_back();
+    for (size_t i = 0; i < columns; ++i) {
+      // The bytes first: asking for them may convert the value.
+      const void* bytes = sqlite3_column_blob(statement, static_cast<int>(i));
+      const int size = sqlite3_column_bytes(statement, static_cast<int>(i));
+      if (bytes) row[i].assign(static_cast<const char*>(bytes), static_cast<size_t>(size));
+    }
   }
   absl::Status status = result == SQLITE_DONE ? absl::OkStatus() : Failed(sql);
   sqlite3_finalize(statement);
   if (!status.ok()) return status;
+  return rows;
+}
+
+absl::StatusOr<std::vector<std::string>> Store::Column(const std::string& sql) {
+  auto rows = Rows<1>(sql);
+  if (!rows.ok()) return rows.status();
+  std::vector<std::string> values;
+  values.reserve(rows->size());
+  for (auto& [value] : *rows) values.push_back(std::move(value));
   return values;
+}
+
+absl::Status Store::Put(const std::string& name, const std::string& record) {
+  return Run("INSERT OR REPLACE INTO records VALUES (CAST(? AS TEXT), ?)", {name, record});
 }
 
 absl::Status Store::Write(const StoreChange& change) {
@@ -180,9 +194,7 @@ absl::Status Store::Write(const StoreChange& change) {
 
 absl::Status Store::WriteParts(const StoreChange& change) {
   for (const record::v1::VmRecord& record : change.put) {
-    if (auto status = Run("INSERT OR REPLACE INTO records VALUES (CAST(? AS TEXT), ?)",
-                          {record.vm().name(), record.SerializeAsString()});
-        !status.ok())
+    if (auto status = Put(record.vm().name(), record.SerializeAsString()); !status.ok())
       return status;
   }
   for (const std::string& name : change.erase) {
@@ -201,16 +213,40 @@ absl::Status Store::WriteParts(const StoreChange& change) {
              {});
 }
 
-absl::StatusOr<std::vector<record::v1::VmRecord>> Store::Records() {
-  auto rows = Column("SELECT record FROM records ORDER BY name");
+absl::StatusOr<StoredRecords> Store::Records() {
+  auto rows = Rows<2>("SELECT name, record FROM records ORDER BY name");
   if (!rows.ok()) return rows.status();
-  return Parse<record::v1::VmRecord>(*rows);
+  StoredRecords stored;
+  for (const auto& [name, bytes] : *rows) {
+    record::v1::VmRecord record;
+    if (record.ParseFromString(bytes) && Reads(record.vm(), name)) {
+      stored.records.push_back(std::move(record));
+      continue;
+    }
+    Log(spdlog::level::err,
+        "a VM's record is damaged and is kept as it is; have the database from a backup, or delete "
+        "the VM by force to give it up",
+        {{"name", name}, {"database", path_}, {"bytes", absl::StrCat(bytes.size())}});
+    stored.unreadable.push_back(name);
+  }
+  return stored;
 }
 
 absl::StatusOr<std::vector<v1::VmEvent>> Store::Events() {
-  auto rows = Column("SELECT event FROM events ORDER BY sequence");
+  auto rows = Rows<2>("SELECT sequence, event FROM events ORDER BY sequence");
   if (!rows.ok()) return rows.status();
-  return Parse<v1::VmEvent>(*rows);
+  std::vector<v1::VmEvent> events;
+  events.reserve(rows->size());
+  for (const auto& [sequence, bytes] : *rows) {
+    v1::VmEvent event;
+    if (event.ParseFromString(bytes) && absl::StrCat(event.sequence()) == sequence) {
+      events.push_back(std::move(event));
+    } else {
+      Log(spdlog::level::err, "an event of the past is damaged and is left out",
+          {{"sequence", sequence}, {"database", path_}});
+    }
+  }
+  return events;
 }
 
 }  // namespace trapline::daemon

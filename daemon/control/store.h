@@ -5,6 +5,7 @@
 // after a crash and after a loss of power, and one that was not is there whole or not at all.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,6 +26,12 @@ struct StoreChange {
   std::vector<v1::VmEvent> events{};        // sequence is the key
 };
 
+struct StoredRecords {
+  std::vector<record::v1::VmRecord> records;  // in the order of their names
+  // Names whose records are damaged. They stay as they are until their names are erased or put.
+  std::vector<std::string> unreadable;
+};
+
 // Thread-safe (SQLite's serialised mode), but one writes at a time.
 class Store {
  public:
@@ -37,9 +44,9 @@ class Store {
 
   // All of it, or nothing. RESOURCE_EXHAUSTED: there is no room; UNAVAILABLE with SQLite's reason.
   absl::Status Write(const StoreChange& change);
-  // In the order of their names.
-  absl::StatusOr<std::vector<record::v1::VmRecord>> Records();
-  // The newest kEventsKept, oldest first.
+  // What cannot be read is logged.
+  absl::StatusOr<StoredRecords> Records();
+  // The newest kEventsKept, oldest first, without those that cannot be read.
   absl::StatusOr<std::vector<v1::VmEvent>> Events();
   // Of this database alone: what its events are told apart by from another's.
   const std::string& epoch() const { return epoch_; }
@@ -49,7 +56,11 @@ class Store {
   absl::Status Prepare();
   absl::Status TakeOverFirstFormat();
   absl::Status WriteParts(const StoreChange& change);
+  absl::Status Put(const std::string& name, const std::string& record);
   absl::Status Run(const std::string& sql, const std::vector<std::string>& arguments);
+  // The first columns of all rows.
+  template <size_t columns>
+  absl::StatusOr<std::vector<std::array<std::string, columns>>> Rows(const std::string& sql);
   absl::StatusOr<std::vector<std::string>> Column(const std::string& sql);
   absl::Status Failed(const std::string& what);
 

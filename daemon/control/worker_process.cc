@@ -201,11 +201,12 @@ bool WorkerProcess::AwaitEnd(absl::Duration timeout) {
 
 std::string WorkerProcess::Reap() {
   if (reaped_) return "ended";
-  reaped_ = true;
   if (!child_) {
     AwaitEnd(absl::InfiniteDuration());
+    reaped_ = true;
     return "ended; how is not known, as an earlier daemon started it";
   }
+  reaped_ = true;
   int status = 0;
   while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }

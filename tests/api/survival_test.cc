@@ -3,11 +3,16 @@
 // did meanwhile, events, console, policies, answers.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
+#include <sqlite3.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
+#include "core/base/unique_fd.h"
 #include "daemon/common/worker_protocol.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -59,6 +64,16 @@ class Survival : public ::testing::Test {
       context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
       ASSERT_TRUE(stub->GetStatus(&context, {}, &status).ok());
     } while (status.state() != v1::Vm::STOPPED);
+  }
+
+  // In the state directory that no daemon uses.
+  void Change(const char* sql) {
+    sqlite3* db = nullptr;
+    const std::string path = daemon_->directory() + "/state/vms.sqlite";
+    ASSERT_EQ(sqlite3_open(path.c_str(), &db), SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(db, sql, nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(db);
+    EXPECT_EQ(sqlite3_changes(db), 1);
+    sqlite3_close(db);
   }
 
   std::unique_ptr<DaemonProcess> daemon_ = std::make_unique<DaemonProcess>("", kLeave);
@@ -266,6 +281,34 @@ TEST_F(Survival, VmsRunOnOverAnUpgrade) {
   EXPECT_TRUE(daemon_->StartVm("b").ok());
   EXPECT_TRUE(daemon_->StopVm("a").ok());
   EXPECT_TRUE(daemon_->StartVm("a").ok());
+}
+
+TEST_F(Survival, ADamagedRecordIsKeptAndItsNameNotGivenAway) {
+  Run("a", kEndless);
+  const base::UniqueFd worker(static_cast<int>(syscall(SYS_pidfd_open, OnlyWorker(), 0)));
+  ASSERT_TRUE(worker.valid());
+  auto worker_ended = [&] {
+    pollfd ended{worker.get(), POLLIN, 0};
+    return poll(&ended, 1, 0) == 1;
+  };
+  Run("b", kEndless);
+  KillDaemon();
+  Change("UPDATE records SET record = x'ffffff' WHERE name = 'vms/a'");
+  for (int again = 0; again < 2; ++again) {
+    StartDaemon();
+    EXPECT_THAT(daemon_->Log(), HasSubstr("a VM's record is damaged"));
+    EXPECT_EQ(daemon_->GetVm("b").state(), v1::Vm::RUNNING);
+    const grpc::Status taken = daemon_->CreateVm("a", "hello", kEndless, v1::ENGINE_SOFT);
+    EXPECT_EQ(taken.error_code(), grpc::ALREADY_EXISTS);
+    EXPECT_THAT(taken.error_message(), HasSubstr("damaged"));
+    EXPECT_EQ(daemon_->StartVm("a").error_code(), grpc::DATA_LOSS);
+    EXPECT_FALSE(worker_ended());
+    KillDaemon();
+  }
+  StartDaemon();
+  EXPECT_TRUE(daemon_->DeleteVm("a").ok()) << "by force, as that is";
+  EXPECT_TRUE(worker_ended());
+  Run("a", kEndless);
 }
 
 // A worker of a build that is yet to come.

@@ -14,7 +14,7 @@ namespace {
 
 struct Daemon {
   explicit Daemon(const std::string& path) : journal(*Store::Open(path), hub, later) {
-    records = *journal.Load();
+    records = journal.Load()->records;
   }
   ~Daemon() { later.End(); }
   EventHub hub;

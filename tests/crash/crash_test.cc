@@ -54,7 +54,7 @@ Found Read(const fs::path& state) {
   auto records = (*store)->Records();
   auto events = (*store)->Events();
   EXPECT_TRUE(records.ok() && events.ok()) << records.status() << events.status();
-  if (records.ok()) found.vms = KeptOf(*records);
+  if (records.ok()) found.vms = KeptOf(records->records);
   if (events.ok()) {
     for (const v1::VmEvent& event : *events) {
       found.events.push_back(event.kind());

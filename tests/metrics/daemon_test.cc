@@ -375,6 +375,7 @@ TEST_F(Metrics, TheDaemonTellsOfItself) {
   Scrape scrape = Now();
   EXPECT_EQ(scrape.Sum("trapline_build_info"), 1);
   EXPECT_EQ(scrape.Sum("trapline_vms_limit"), 1000);
+  EXPECT_EQ(scrape.Sum("trapline_vms_damaged"), 0);
   EXPECT_GT(scrape.Sum("process_cpu_seconds_total"), 0);
   EXPECT_GT(scrape.Sum("process_resident_memory_bytes"), 1 << 20);
   EXPECT_GT(scrape.Sum("process_open_fds"), 3);
