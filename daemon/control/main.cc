@@ -142,7 +142,10 @@ int Serve(const Options& options) {
                      .audit = audit->get(),
                      .rpc_metrics = metrics ? &metrics->rpc() : nullptr},
                     registry);
-  if (!server.ok()) return Fail(std::string(server.status().message()));
+  if (!server.ok()) {
+    registry.RetireAll(/*leave=*/true);  // what it has taken up runs on for a daemon that can serve
+    return Fail(std::string(server.status().message()));
+  }
   Log(spdlog::level::info, "serving",
       {{"socket", socket},
        {"tcp_port", std::to_string((*server)->tcp_port())},

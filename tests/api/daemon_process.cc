@@ -123,7 +123,9 @@ v1::Vm DaemonProcess::AwaitVm(const std::string& id, v1::Vm::State state) {
   return vm;
 }
 
-int RunDaemon(std::vector<std::string> arguments) { return ExitCode(Spawn(std::move(arguments))); }
+int RunDaemon(std::vector<std::string> arguments, const std::string& program) {
+  return ExitCode(Spawn(std::move(arguments), "", program.empty() ? TRAPLINED : program));
+}
 
 DaemonProcess::DaemonProcess(const std::string& directory, std::vector<std::string> more,
                              const std::string& program)

@@ -72,7 +72,7 @@ class DaemonProcess {
   std::unique_ptr<v1::Host::Stub> host_;
 };
 
-// Runs traplined with these arguments until it ends by itself; its exit code.
-int RunDaemon(std::vector<std::string> arguments);
+// Runs traplined with these arguments until it ends by itself; its exit code. program: as above.
+int RunDaemon(std::vector<std::string> arguments, const std::string& program = "");
 
 }  // namespace trapline::daemon

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <vector>
 
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
@@ -152,6 +153,23 @@ TEST_F(Tls, FilesThatDoNotFitTogetherAreRefusedAtTheStart) {
   EXPECT_EQ(start("server.pem", "viewer.key"), 1);
   EXPECT_EQ(start("none.pem", "server.key"), 1);
   EXPECT_EQ(start("server.key", "server.key"), 1);
+}
+
+// It has taken the VMs up by then.
+TEST_F(Tls, ADaemonThatCannotListenLeavesVmsRunning) {
+  ASSERT_TRUE(daemon_->CreateIdleVm("a").ok());
+  ASSERT_TRUE(daemon_->StartVm("a").ok());
+  daemon_->Kill();
+  const std::vector<std::string> arguments = {"--config", directory_ + "/t.toml", "--listen-tcp"};
+  std::vector<std::string> elsewhere = arguments;
+  elsewhere.insert(elsewhere.end(), {"192.0.2.1:0", "--listen", directory_ + "/d.sock", "--run-dir",
+                                     directory_ + "/run", "--state-dir", directory_ + "/state"});
+  EXPECT_EQ(RunDaemon(elsewhere), 1) << "that address is nobody's";
+  std::vector<std::string> here = arguments;
+  here.emplace_back("127.0.0.1:0");
+  daemon_ = std::make_unique<DaemonProcess>(directory_, here);
+  daemon_->KeepDirectory();
+  EXPECT_EQ(daemon_->GetVm("a").state(), v1::Vm::RUNNING);
 }
 
 }  // namespace
