@@ -6,6 +6,10 @@
 // moves down into one of its own ("daemon", beside those of the VMs); where others are with it, the
 // cgroup is theirs as well and stays as it is. (Linux, Documentation/admin-guide/cgroup-v2.rst.)
 //
+// Under systemd that is no place to come back to: a daemon that is started again is put into the
+// unit's own cgroup, which by then holds none. So the unit in deploy/ names a cgroup that is not
+// the daemon's (deploy/systemd/trapline-vms.service).
+//
 // Limits are of the host's resources, not a guest's: what a guest and its VMM take together.
 #include "daemon/control/cgroup.h"
 
@@ -21,9 +25,11 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "core/base/unique_fd.h"
 #include "core/hypercall/stats_file.h"
 
@@ -33,6 +39,7 @@ namespace {
 using Measure = v1::Confinement::Measure;
 
 constexpr char kName[] = "cgroup";
+constexpr char kNoVersion2[] = "this host has no cgroup version 2";
 constexpr const char* kControllers[] = {"cpu", "memory", "pids"};
 // The program itself, and what gRPC has under way.
 constexpr uint64_t kWorkerBytes = uint64_t{128} << 20;
@@ -91,17 +98,23 @@ bool IsRoot(const std::string& cgroup) {
   return access((cgroup + "/cgroup.type").c_str(), F_OK) != 0;
 }
 
-// Out of a cgroup that is to be divided. An error to show, or empty.
-std::string MoveDown(const std::string& cgroup) {
+// All processes, out of a cgroup that is to be divided. An error to show, or empty.
+std::string MoveDown(const std::string& cgroup, const char* name) {
+  const std::string below = absl::StrCat(cgroup, "/", name);
   for (const std::string& pid : Words(cgroup + "/cgroup.procs")) {
-    if (pid != absl::StrCat(getpid()))
-      return absl::StrCat(cgroup, " is not the daemon's alone (systemd: Delegate=yes)");
+    if (mkdir(below.c_str(), 0755) != 0 && errno != EEXIST)
+      return absl::StrCat(below, ": ", strerror(errno));
+    // One that has ended meanwhile is out of the way as well.
+    if (!Write(below + "/cgroup.procs", pid) && errno != ESRCH)
+      return absl::StrCat(below, ": ", strerror(errno));
   }
-  const std::string own = cgroup + "/daemon";
-  if (mkdir(own.c_str(), 0755) != 0 && errno != EEXIST)
-    return absl::StrCat(own, ": ", strerror(errno));
-  if (!Write(own + "/cgroup.procs", "0")) return absl::StrCat(own, ": ", strerror(errno));
   return "";
+}
+
+bool HoldsOthers(const std::string& cgroup) {
+  const std::vector<std::string> pids = Words(cgroup + "/cgroup.procs");
+  return std::any_of(pids.begin(), pids.end(),
+                     [](const std::string& pid) { return pid != absl::StrCat(getpid()); });
 }
 
 // An error to show, or empty.
@@ -120,6 +133,8 @@ std::string Limit(const std::string& cgroup, const CgroupLimits& limits) {
   const std::pair<const char*, std::string> files[] = {
       {"memory.max", absl::StrCat(limits.memory_bytes)},
       {"memory.swap.max", "0"},
+      // A VM that has lost a guest process is no VM any more.
+      {"memory.oom.group", "1"},
       {"cpu.max",
        absl::StrCat(uint64_t{limits.processors} * kPeriodMicroseconds, " ", kPeriodMicroseconds)},
       {"pids.max", absl::StrCat(limits.tasks)}};
@@ -172,13 +187,34 @@ CgroupTree CgroupTree::OfThisProcess() {
   CgroupTree tree;
   const std::string mount = MountPoint(), own = OwnPath();
   if (mount.empty() || own.empty()) {
-    tree.missing_ = "this host has no cgroup version 2";
+    tree.missing_ = kNoVersion2;
     return tree;
   }
   const std::string cgroup = own == "/" ? mount : mount + own;
-  if (!IsRoot(cgroup)) tree.missing_ = MoveDown(cgroup);
+  if (!IsRoot(cgroup)) {
+    tree.missing_ = HoldsOthers(cgroup)
+                        ? absl::StrCat(cgroup, " is not the daemon's alone (systemd: Delegate=yes)")
+                        : MoveDown(cgroup, "daemon");
+  }
   if (!tree.missing_.empty()) return tree;
   return Below(cgroup);
+}
+
+CgroupTree CgroupTree::At(const std::string& path) {
+  const std::string mount = MountPoint();
+  CgroupTree tree;
+  if (mount.empty()) {
+    tree.missing_ = kNoVersion2;
+    return tree;
+  }
+  const std::string cgroup = absl::StrCat(mount, "/", absl::StripPrefix(path, "/"));
+  if (access((cgroup + "/cgroup.procs").c_str(), F_OK) != 0) {
+    tree.missing_ = absl::StrCat("--worker-cgroup: ", cgroup, ": ", strerror(errno));
+  } else {
+    // It is the daemon's by its name, so whoever is there only keeps it.
+    tree.missing_ = MoveDown(cgroup, "keeper");
+  }
+  return tree.missing_.empty() ? Below(cgroup) : tree;
 }
 
 CgroupTree CgroupTree::Below(const std::string& directory) {
@@ -203,6 +239,20 @@ Measure CgroupTree::Join(const std::string& name, pid_t pid, const CgroupLimits&
   measure.set_detail(absl::StrCat("at most ", limits.processors, " processors, ",
                                   limits.memory_bytes >> 20, " MiB, ", limits.tasks, " tasks"));
   return measure;
+}
+
+std::string CgroupTree::OutOfMemory(const std::string& name) const {
+  if (directory_.empty()) return "";
+  const std::string cgroup = absl::StrCat(directory_, "/", name);
+  const std::vector<std::string> events = Words(cgroup + "/memory.events");
+  const auto killed = std::find(events.begin(), events.end(), "oom_kill");
+  if (killed == events.end() || killed + 1 == events.end() || *(killed + 1) == "0") return "";
+  uint64_t limit = 0;
+  const std::vector<std::string> most = Words(cgroup + "/memory.max");
+  const bool limited = most.size() == 1 && absl::SimpleAtoi(most.front(), &limit);
+  return absl::StrCat("out of memory (OOM): the VM",
+                      limited ? absl::StrCat(" may take ", limit >> 20, " MiB,") : "",
+                      " or its host has no more");
 }
 
 void CgroupTree::Remove(const std::string& name) const {

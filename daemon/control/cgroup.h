@@ -27,12 +27,16 @@ class CgroupTree {
   // Finds where this process is and prepares that place for cgroups below it. Before there are
   // workers.
   static CgroupTree OfThisProcess();
+  // One that somebody else has made for it, below the place where version 2 is mounted.
+  static CgroupTree At(const std::string& path);
   // Hands the controllers of that cgroup down to those below it.
   static CgroupTree Below(const std::string& directory);
 
   // Makes that cgroup, limits it, and moves the process there.
   v1::Confinement::Measure Join(const std::string& name, pid_t pid,
                                 const CgroupLimits& limits) const;
+  // What the kernel killed in that cgroup for want of memory, to be said of the VM; empty: nothing.
+  std::string OutOfMemory(const std::string& name) const;
   // With all that is left in it; nothing where there is none.
   void Remove(const std::string& name) const;
 

@@ -46,6 +46,7 @@ the same --run-dir and --state-dir, unless --on-exit stop; exit code 0.)";
 struct Options {
   std::string listen, tcp, config, state_directory, run_directory,
       log_level = "info", log_format = "text", vmm, on_exit = "leave", workers = "fork", metrics;
+  std::string worker_cgroup;
   bool insecure_metrics = false, require_confinement = false, no_confinement = false;
   uint32_t max_vms = 1000, metrics_max_vms = 100;
 };
@@ -96,6 +97,13 @@ absl::StatusOr<AccessConfig> LoadAccess(const std::string& path) {
   return path.empty() ? AccessConfig{} : LoadAccessConfig(path);
 }
 
+std::shared_ptr<const CgroupTree> WorkerCgroups(const Options& options) {
+  if (options.no_confinement) return nullptr;
+  return std::make_shared<const CgroupTree>(options.worker_cgroup.empty()
+                                                ? CgroupTree::OfThisProcess()
+                                                : CgroupTree::At(options.worker_cgroup));
+}
+
 int Serve(const Options& options) {
   std::error_code error;
   // A worker's working directory is another.
@@ -115,15 +123,14 @@ int Serve(const Options& options) {
   std::vector<std::string> worker = {options.vmm, "--log-level", options.log_level};
   if (options.log_format == "json") worker.emplace_back("--log-json");
   if (options.no_confinement) worker.emplace_back("--unconfined");
-  std::shared_ptr<const CgroupTree> cgroups;
-  if (!options.no_confinement)
-    cgroups = std::make_shared<const CgroupTree>(CgroupTree::OfThisProcess());
+  // Before there are other processes: only who is alone in a cgroup may divide it.
+  auto cgroups = WorkerCgroups(options);
   std::shared_ptr<Zygote> zygote;
   if (options.workers == "fork") zygote = std::make_shared<Zygote>(worker);
   std::shared_ptr<CallTally> tally;
   if (!options.metrics.empty()) tally = std::make_shared<CallTally>(options.metrics_max_vms);
   Registry registry({run_directory,
-                     {worker, "", options.require_confinement, cgroups, zygote},
+                     {worker, "", options.require_confinement, std::move(cgroups), zygote},
                      options.max_vms,
                      tally},
                     *std::move(store));
@@ -207,9 +214,14 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"fork", "spawn"}));
   auto* required = app.add_flag("--require-confinement", options.require_confinement,
                                 "Refuse to make a VM whose worker this host cannot confine fully");
-  app.add_flag("--no-confinement", options.no_confinement,
-               "Leave workers all that the daemon may do; for debugging them")
-      ->excludes(required);
+  auto* unconfined = app.add_flag("--no-confinement", options.no_confinement,
+                                  "Leave workers all that the daemon may do; for debugging them")
+                         ->excludes(required);
+  app.add_option(
+         "--worker-cgroup", options.worker_cgroup,
+         "The cgroup (version 2) that is divided among VMs, as a path below the place where "
+         "that version is mounted; otherwise it is the one that the daemon is in")
+      ->excludes(unconfined);
   app.add_option("--max-vms", options.max_vms, "How many VMs there may be")
       ->check(CLI::Range(1u, 100000u));
   app.add_option("--on-exit", options.on_exit, "What becomes of VMs when the daemon ends")

@@ -225,7 +225,10 @@ v1::Confinement::Measure ManagedVm::JoinCgroup(const v1::VmSpec& spec, pid_t pid
 
 std::string ManagedVm::Bury(WorkerProcess& worker) const {
   std::string how = worker.Reap();
-  if (options_.cgroups) options_.cgroups->Remove(cgroup_);
+  if (!options_.cgroups) return how;
+  if (const std::string why = options_.cgroups->OutOfMemory(cgroup_); !why.empty())
+    absl::StrAppend(&how, ", ", why);
+  options_.cgroups->Remove(cgroup_);
   return how;
 }
 

@@ -71,7 +71,7 @@ TEST_F(CgroupTest, WhereNothingIsHandedDownThatIsSaid) {
 TEST_F(CgroupTest, AProcessIsLimitedBeforeItIsMoved) {
   Make("cgroup.subtree_control");
   std::filesystem::create_directory(directory_ / "vm-a");
-  for (const char* file : {"memory.max", "cpu.max", "pids.max", "cgroup.procs"})
+  for (const char* file : {"memory.max", "memory.oom.group", "cpu.max", "pids.max", "cgroup.procs"})
     Make(std::filesystem::path("vm-a") / file);
   const CgroupTree tree = CgroupTree::Below(directory_);
   const Measure measure = tree.Join("vm-a", 4711, {uint64_t{100} << 20, 3, 70});
@@ -85,6 +85,58 @@ TEST_F(CgroupTest, AProcessIsLimitedBeforeItIsMoved) {
   const Measure failed = tree.Join("vm-a", 4711, {1, 1, 1});
   EXPECT_EQ(failed.state(), Measure::UNAVAILABLE);
   EXPECT_THAT(failed.detail(), HasSubstr("vm-a/cpu.max: No such file or directory"));
+}
+
+TEST_F(CgroupTest, WhatTheKernelKilledForWantOfMemoryIsSaid) {
+  Make("cgroup.subtree_control");
+  std::filesystem::create_directory(directory_ / "vm-a");
+  const CgroupTree tree = CgroupTree::Below(directory_);
+  EXPECT_EQ(tree.OutOfMemory("vm-a"), "") << "there are no such files";
+  std::ofstream(directory_ / "vm-a/memory.max") << "104857600\n";
+  std::ofstream(directory_ / "vm-a/memory.events") << "low 0\nmax 9\noom 0\noom_kill 0\n";
+  EXPECT_EQ(tree.OutOfMemory("vm-a"), "");
+  std::ofstream(directory_ / "vm-a/memory.events") << "low 0\nmax 9\noom 1\noom_kill 2\n";
+  EXPECT_EQ(tree.OutOfMemory("vm-a"),
+            "out of memory (OOM): the VM may take 100 MiB, or its host has no more");
+}
+
+TEST_F(CgroupTest, OneThatIsNotThereIsSaid) {
+  const Measure measure = CgroupTree::At("trapline-none.slice").Join("vm-a", getpid(), {1, 1, 1});
+  EXPECT_EQ(measure.state(), Measure::UNAVAILABLE);
+  if (measure.detail() == "this host has no cgroup version 2") GTEST_SKIP() << measure.detail();
+  EXPECT_THAT(measure.detail(), HasSubstr("/trapline-none.slice: No such file or directory"));
+}
+
+// Where version 2 is mounted; empty: nowhere.
+std::string MountPoint() {
+  std::ifstream mounts("/proc/self/mounts");
+  for (std::string what, where, type, rest; mounts >> what >> where >> type;) {
+    std::getline(mounts, rest);
+    if (type == "cgroup2") return where;
+  }
+  return "";
+}
+
+TEST_F(CgroupTest, WhoOnlyKeepsItMakesRoom) {
+  const std::string name = directory_.filename(), cgroup = MountPoint() + "/" + name;
+  std::error_code error;
+  if (MountPoint().empty() || !std::filesystem::create_directory(cgroup, error))
+    GTEST_SKIP() << "no cgroup can be made on this host: " << error.message();
+  const pid_t child = fork();
+  if (child == 0) {
+    for (;;) pause();
+  }
+  std::ofstream(cgroup + "/cgroup.procs") << child << std::flush;
+  EXPECT_EQ(Contents(cgroup + "/cgroup.procs"), std::to_string(child) + "\n");
+  CgroupTree::At(name);
+  EXPECT_EQ(Contents(cgroup + "/cgroup.procs"), "");
+  EXPECT_EQ(Contents(cgroup + "/keeper/cgroup.procs"), std::to_string(child) + "\n");
+  CgroupTree::At(name);  // the next daemon
+  EXPECT_EQ(Contents(cgroup + "/keeper/cgroup.procs"), std::to_string(child) + "\n");
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  std::filesystem::remove(cgroup + "/keeper");
+  std::filesystem::remove(cgroup);
 }
 
 // Where the test may divide the host's own tree: what is left in a cgroup goes with it.
