@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/thread.h"
 #include "daemon/common/logging.h"
 #include "grpcpp/security/server_credentials.h"
 
@@ -60,7 +61,9 @@ absl::Status PeerAcceptor::Start(base::UniqueFd listener) {
     if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
       return absl::ErrnoToStatus(errno, "cannot accept clients");
   }
-  thread_ = std::thread([this] { Run(); });
+  auto thread = base::StartThread("accepting clients", [this] { Run(); });
+  if (!thread.ok()) return thread.status();
+  thread_ = *std::move(thread);
   return absl::OkStatus();
 }
 

@@ -69,6 +69,13 @@ grpc::Status FromWorker(const grpc::Status& status, const std::string& vm) {
     return Error(grpc::DEADLINE_EXCEEDED, "WORKER_SLOW",
                  "the worker of VM " + vm + " did not answer in time", {{"vm", vm}});
   }
+  if (status.error_code() == grpc::RESOURCE_EXHAUSTED) {
+    return Error(grpc::RESOURCE_EXHAUSTED, "WORKER_THREADS",
+                 "the worker of VM " + vm +
+                     " has no thread for the call; the limit on processes (RLIMIT_NPROC, pids "
+                     "cgroup) is reached",
+                 {{"vm", vm}});
+  }
   return Error(grpc::UNAVAILABLE, "WORKER_LOST",
                "the worker of VM " + vm + " ended during the call; the VM's state says how",
                {{"vm", vm}});

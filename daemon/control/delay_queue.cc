@@ -5,11 +5,17 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "core/base/thread.h"
 
 namespace trapline::daemon {
 
-DelayQueue::DelayQueue() {
-  for (int i = 0; i < kThreads; ++i) threads_.emplace_back([this] { Serve(); });
+absl::Status DelayQueue::Start() {
+  for (int i = 0; i < kThreads; ++i) {
+    auto thread = base::StartThread("what is to be done later", [this] { Serve(); });
+    if (!thread.ok()) return thread.status();
+    threads_.push_back(*std::move(thread));
+  }
+  return absl::OkStatus();
 }
 
 void DelayQueue::At(absl::Time when, std::function<void()> task) {

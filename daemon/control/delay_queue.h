@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
@@ -17,8 +18,11 @@ namespace trapline::daemon {
 // Thread-safe.
 class DelayQueue {
  public:
-  DelayQueue();
+  DelayQueue() = default;
   ~DelayQueue() { End(); }
+
+  // Tasks are run from here on. RESOURCE_EXHAUSTED: there are no threads to be had.
+  absl::Status Start();
 
   // Runs the task at that time, or soon after; never once the queue has ended.
   void At(absl::Time when, std::function<void()> task);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <future>
+#include <system_error>
 
 #include "core/engine/direct/probe.h"
 
@@ -11,11 +12,20 @@ namespace trapline::daemon {
 // Thread-safe.
 class HostProbe {
  public:
-  HostProbe() : found_(std::async(std::launch::async, engine::direct::ProbeHost)) {}
+  HostProbe() : found_(Begin()) {}
   // Waits for the probe's end where it is under way, some milliseconds after the daemon's start.
   const engine::direct::HostProbe& Get() const { return found_.get(); }
 
  private:
+  static std::future<engine::direct::HostProbe> Begin() {
+    try {
+      return std::async(std::launch::async, engine::direct::ProbeHost);
+    } catch (const std::system_error&) {
+      // No thread is to be had: who needs it does it.
+      return std::async(std::launch::deferred, engine::direct::ProbeHost);
+    }
+  }
+
   const std::shared_future<engine::direct::HostProbe> found_;
 };
 

@@ -9,9 +9,11 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
 #include "daemon/access/access_config.h"
 #include "daemon/access/audit_log.h"
 #include "daemon/access/authorizer.h"
@@ -247,5 +249,10 @@ int main(int argc, char** argv) {
   // Never undone: taking gRPC 1.51 down can wait ten seconds for a poller of its own.
   grpc_init();
   RaiseDescriptorLimit();
-  return Serve(options);
+  try {
+    return Serve(options);
+  } catch (const std::system_error& error) {
+    return Fail(absl::StrCat("no thread for the daemon itself: ", error.what(),
+                             "; the limit on processes (RLIMIT_NPROC, TasksMax=) is reached"));
+  }
 }

@@ -201,6 +201,7 @@ grpc::Status ManagedVm::EnsureWorker(absl::Time until) {
   }
   ++around_.activity.workers_started;
   if (tally_) tally_->Follow(StatsOrNull(), response.engine(), true);
+  absl::Status begun;
   {
     absl::MutexLock lock(&mutex_);
     record_.mutable_vm()->set_engine(response.engine());
@@ -208,8 +209,13 @@ grpc::Status ManagedVm::EnsureWorker(absl::Time until) {
     record_.set_worker(response.life());
     record_.set_events_taken(0);
     confinement_ = response.confinement();
-    if (auto status = BeginWatchLocked(worker); !status.ok()) return FromCore(status);
-    worker_ = worker;
+    begun = BeginWatchLocked(worker);
+    if (begun.ok()) worker_ = worker;
+  }
+  if (!begun.ok()) {
+    worker->Kill(SIGKILL);
+    Bury(*worker);
+    return FromCore(begun);
   }
   return TraceAgain();
 }

@@ -131,6 +131,7 @@ std::shared_ptr<ManagedVm> Registry::NewVm(record::v1::VmRecord record) {
 }
 
 absl::Status Registry::Load() {
+  if (auto started = later_.Start(); !started.ok()) return started;
   auto stored = journal_.Load();
   if (!stored.ok()) return stored.status();
   for (std::string& name : stored->unreadable) {

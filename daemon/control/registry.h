@@ -40,7 +40,7 @@ class Registry {
       : options_(std::move(options)), journal_(std::move(store), hub_, later_) {}
   ~Registry() { later_.End(); }
 
-  // Takes up what the store knows, and the workers that still run.
+  // Takes up what the store knows, and the workers that still run. Once.
   absl::Status Load();
   // ALREADY_EXISTS, RESOURCE_EXHAUSTED, or what the worker found wrong. A repetition of the request
   // that made the VM finds it. validate_only: the VM is gone again afterwards. until: when the

@@ -10,6 +10,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "core/base/thread.h"
+#include "daemon/common/logging.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/generic/generic_stub.h"
 
@@ -47,7 +49,13 @@ SystemdNotify::SystemdNotify(Registry& registry, std::string socket)
                              kSignsEachTimeout);
   }
   sd_notify(0, absl::StrCat("READY=1\n", StatusLine(registry_)).c_str());
-  beat_ = std::thread([this] { Beat(); });
+  auto beat = base::StartThread("telling systemd of the daemon", [this] { Beat(); });
+  if (beat.ok()) {
+    beat_ = *std::move(beat);
+  } else {
+    Log(spdlog::level::err, "systemd hears no more of this daemon, and may start another",
+        {{"reason", std::string(beat.status().message())}});
+  }
 }
 
 void SystemdNotify::Stopping() {

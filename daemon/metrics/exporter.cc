@@ -16,6 +16,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/thread.h"
 #include "core/base/unique_fd.h"
 
 namespace trapline::daemon {
@@ -102,7 +103,7 @@ absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(
 MetricsExporter::~MetricsExporter() {
   if (!exposer_) return;
   sockaddr_in name = SocketAddress(address_.host, port());
-  std::thread caller([name] {
+  auto caller = base::StartThread("ending the metrics", [name] {
     for (;;) {
       base::UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
       if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) != 0) return;
@@ -110,7 +111,7 @@ MetricsExporter::~MetricsExporter() {
     }
   });
   exposer_ = nullptr;
-  caller.join();
+  if (caller.ok()) caller->join();
 }
 
 }  // namespace trapline::daemon

@@ -18,6 +18,7 @@
 
 #include "CLI/CLI.hpp"
 #include "core/base/cycles.h"
+#include "core/base/thread.h"
 #include "daemon/common/logging.h"
 #include "daemon/common/zygote_protocol.h"
 #include "daemon/vmm/confinement/confinement.h"
@@ -62,16 +63,17 @@ int Serve(WorkerTask task, Confinement& confinement, bool measured) {
   // ends.
   signal(SIGHUP, SIG_IGN);
 
-  // The measurement takes a while that the server's start takes anyway.
-  std::thread measure;
-  if (!measured) measure = std::thread([] { base::HostCyclesPerSecond(); });
+  // The measurement takes a while that the server's start takes anyway. Without a thread it is made
+  // when it is needed.
+  absl::StatusOr<std::thread> measure = std::thread();
+  if (!measured) measure = base::StartThread("a measurement", [] { base::HostCyclesPerSecond(); });
   grpc::ServerBuilder builder;
   builder.AddListeningPort("unix:" + task.socket, grpc::InsecureServerCredentials());
   builder.RegisterService(service.get());
   builder.SetMaxReceiveMessageSize(4 << 20);
   builder.SetMaxSendMessageSize(32 << 20);
   auto server = builder.BuildAndStart();
-  if (measure.joinable()) measure.join();
+  if (measure.ok() && measure->joinable()) measure->join();
   if (!server) {
     Log(spdlog::level::err, "cannot serve", {{"socket", task.socket}});
     return 1;

@@ -1,17 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-// No room on a disk, no descriptors: an error that says so, everything else goes on, and what
-// was refused works once there is room again, without a restart.
+// No room on a disk, no descriptors, no threads: an error that says so, everything else goes on,
+// and what was refused works once there is room again, without a restart.
 #include <gmock/gmock.h>
+#include <grp.h>
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <vector>
 
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
 #include "tests/api/daemon_process.h"
 #include "tests/api/event_reader.h"
 
@@ -208,6 +218,213 @@ TEST_F(LimitedWorkers, AddressSpaceThatIsNotToBeHadIsAnError) {
   EXPECT_EQ(refused.error_code(), grpc::RESOURCE_EXHAUSTED) << refused.error_message();
   EXPECT_THAT(refused.error_message(), HasSubstr("mapping the stats file"));
   EXPECT_TRUE(Create(1, 16 << 20).ok());
+}
+
+// The daemon of a user of its own: limits on processes are of users, and bind root not at all.
+class LimitedTasks : public Exhaustion {
+ protected:
+  static constexpr char kUser[] = "54099";
+
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "takes root, to be another user";
+    ASSERT_EQ(chown(directory_.c_str(), std::stoul(kUser), std::stoul(kUser)), 0);
+  }
+  std::string Script(const std::string& name, const std::string& command) {
+    const std::string path = directory_ + "/" + name;
+    std::ofstream(path) << "#!/bin/sh\nexec " << command << " \"$@\"\n";
+    chmod(path.c_str(), 0755);
+    return path;
+  }
+  void ServeAsUser(std::vector<std::string> more = {}) {
+    const std::string user = std::string("setpriv --clear-groups --reuid=") + kUser +
+                             " --regid=" + kUser + " " TRAPLINED;
+    daemon_ =
+        std::make_unique<DaemonProcess>(directory_, std::move(more), Script("traplined", user));
+    daemon_->KeepDirectory();
+  }
+  // Nothing new is started by that process until the object's end.
+  class NoTasks {
+   public:
+    explicit NoTasks(pid_t pid) : pid_(pid) { EXPECT_TRUE(Set(false)); }
+    ~NoTasks() { EXPECT_TRUE(Set(true)); }
+
+   private:
+    // By its user, who needs no privilege for it.
+    bool Set(bool any) {
+      const pid_t child = fork();
+      if (child == 0) {
+        rlimit limit{};
+        const auto user = static_cast<uid_t>(std::stoul(kUser));
+        bool done = setgroups(0, nullptr) == 0 && setresgid(user, user, user) == 0 &&
+                    setresuid(user, user, user) == 0 &&
+                    prlimit(pid_, RLIMIT_NPROC, nullptr, &limit) == 0;
+        limit.rlim_cur = any ? limit.rlim_max : 1;
+        done = done && prlimit(pid_, RLIMIT_NPROC, &limit, nullptr) == 0;
+        _exit(done ? 0 : 1);
+      }
+      int status = -1;
+      waitpid(child, &status, 0);
+      return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    }
+
+    const pid_t pid_;
+  };
+  // The daemon's answer, as gRPC refuses calls itself until a thread is back from the one before.
+  static grpc::Status Answer(const std::function<grpc::Status()>& call) {
+    for (;;) {
+      grpc::Status status = call();
+      if (status.error_code() != grpc::RESOURCE_EXHAUSTED || !status.error_details().empty())
+        return status;
+    }
+  }
+  // How a console ends at once, or OK where it does not.
+  grpc::Status OpenConsole(const std::string& id) {
+    grpc::ClientContext context;
+    auto stream = daemon_->vms().Console(&context);
+    v1::ConsoleRequest request;
+    request.set_name("vms/" + id);
+    stream->Write(request);
+    v1::ConsoleResponse response;
+    if (!stream->Read(&response)) return stream->Finish();
+    context.TryCancel();
+    return grpc::Status::OK;
+  }
+};
+
+TEST_F(LimitedTasks, WithoutThreadsVmsRunOnAndMoreAreMadeLater) {
+  ServeAsUser();
+  Run("a");
+  {
+    NoTasks limit(daemon_->pid());
+    const grpc::Status console = OpenConsole("a");
+    EXPECT_EQ(console.error_code(), grpc::RESOURCE_EXHAUSTED);
+    EXPECT_THAT(console.error_message(), HasSubstr("no thread for a console"));
+    const grpc::Status refused = Answer([&] { return Create("b"); });
+    EXPECT_EQ(refused.error_code(), grpc::RESOURCE_EXHAUSTED);
+    EXPECT_THAT(refused.error_message(), HasSubstr("no thread for a VM's events"));
+    EXPECT_EQ(daemon_->Children("trapline-vmm").size(), 1u) << "its worker is gone again";
+    EXPECT_TRUE(Answer([&] { return daemon_->StopVm("a"); }).ok());
+  }
+  EXPECT_TRUE(Create("b").ok());
+  EXPECT_TRUE(daemon_->StartVm("b").ok());
+  EXPECT_TRUE(OpenConsole("b").ok());
+}
+
+// Each holds a thread as long as it waits.
+TEST_F(LimitedTasks, ADaemonThatCannotHaveItsThreadsEndsWithTheReason) {
+#if defined(TRAPLINE_ADDRESS_SANITIZER)
+  GTEST_SKIP() << "the search for leaks at its end takes a process";
+#endif
+  const std::string limited = std::string("setpriv --clear-groups --reuid=") + kUser +
+                              " --regid=" + kUser + " prlimit --nproc=1 " TRAPLINED " 2>" +
+                              directory_ + "/log";
+  EXPECT_EQ(RunDaemon({"--listen", directory_ + "/d.sock", "--run-dir", directory_ + "/run",
+                       "--state-dir", directory_ + "/state"},
+                      Script("traplined", limited)),
+            1);
+  std::ifstream log(directory_ + "/log");
+  EXPECT_THAT(std::string((std::istreambuf_iterator<char>(log)), {}), HasSubstr("no thread for"));
+}
+
+TEST_F(LimitedTasks, WithoutThreadsCallsAreRefusedUntilOthersEnd) {
+  constexpr int kCalls = 64;
+  ServeAsUser();
+  Run("a");
+  v1::WaitVmRequest request;
+  request.set_name("vms/a");
+  request.add_target_states(v1::Vm::FAILED);
+  struct Call {
+    grpc::ClientContext context;
+    v1::Vm vm;
+    grpc::Status status;
+    absl::Notification done;
+  };
+  std::vector<Call> calls(kCalls);
+  int refused = 0;
+  {
+    NoTasks limit(daemon_->pid());
+    for (Call& call : calls) {
+      daemon_->vms().async()->WaitVm(&call.context, &request, &call.vm, [&](grpc::Status status) {
+        call.status = std::move(status);
+        call.done.Notify();
+      });
+    }
+    for (Call& call : calls) {
+      if (!call.done.WaitForNotificationWithTimeout(absl::Seconds(1))) continue;
+      EXPECT_EQ(call.status.error_code(), grpc::RESOURCE_EXHAUSTED) << call.status.error_message();
+      ++refused;
+    }
+    EXPECT_GT(refused, 0);
+    for (Call& call : calls) call.context.TryCancel();
+    for (Call& call : calls) call.done.WaitForNotification();
+  }
+  while (daemon_->GetVm("a").state() != v1::Vm::RUNNING) {
+  }
+  EXPECT_TRUE(daemon_->StopVm("a").ok());
+}
+
+TEST_F(LimitedTasks, AVmThatTakesMoreThreadsThanAWorkerMayHaveIsRefused) {
+  ServeAsUser({"--vmm-path", Script("trapline-vmm", "prlimit --nproc=80 " TRAPLINE_VMM)});
+  v1::CreateVmRequest request;
+  request.set_vm_id("big");
+  auto* spec = request.mutable_vm()->mutable_spec();
+  spec->set_kernel_path(TRAPLINE_GUESTS_DIR "/idle.elf");
+  spec->set_vcpus(64);
+  spec->set_memory_bytes(16 << 20);
+  spec->set_engine(v1::ENGINE_SOFT);
+  v1::Vm vm;
+  grpc::ClientContext context;
+  Run("a");
+  const grpc::Status status = daemon_->vms().CreateVm(&context, request, &vm);
+  EXPECT_EQ(status.error_code(), grpc::RESOURCE_EXHAUSTED) << status.error_message();
+  EXPECT_THAT(status.error_message(), HasSubstr("no thread for a VM of 64 vCPUs"));
+  EXPECT_EQ(daemon_->GetVm("a").state(), v1::Vm::RUNNING);
+}
+
+TEST_F(LimitedTasks, AGuestProcessThatIsNotToBeHadIsAFailureOfItsVm) {
+  ServeAsUser();
+  const grpc::Status made = daemon_->CreateIdleVm("a", v1::ENGINE_DIRECT);
+  if (!made.ok()) GTEST_SKIP() << made.error_message();
+  const std::vector<pid_t> workers = daemon_->Children("trapline-vmm");
+  ASSERT_EQ(workers.size(), 1u);
+  // Once that call is over gRPC has a thread to spare.
+  v1::ReadRegistersRequest request;
+  request.set_name("vms/a");
+  v1::Registers registers;
+  grpc::ClientContext context;
+  EXPECT_TRUE(daemon_->vms().ReadRegisters(&context, request, &registers).ok());
+  {
+    NoTasks limit(workers.front());
+    while (daemon_->StartVm("a").error_code() == grpc::RESOURCE_EXHAUSTED) {
+    }
+    const v1::Vm failed = daemon_->AwaitVm("a", v1::Vm::FAILED);
+    EXPECT_THAT(failed.state_reason(), HasSubstr("Resource temporarily unavailable"));
+  }
+  EXPECT_TRUE(daemon_->StartVm("a").ok());
+  EXPECT_EQ(daemon_->AwaitVm("a", v1::Vm::RUNNING).state(), v1::Vm::RUNNING);
+}
+
+// Where this host has the memory controller in cgroup version 2, and lets the daemon divide it.
+TEST_F(Exhaustion, AWorkerThatTakesMoreThanItsMemoryIsAFailureThatSaysSo) {
+  Serve();
+  Run("a");
+  Run("b");
+  const v1::Vm made = daemon_->GetVm("a");
+  for (const auto& measure : made.confinement().measures()) {
+    if (measure.name() == "cgroup" && measure.state() != v1::Confinement::Measure::APPLIED)
+      GTEST_SKIP() << measure.detail();
+  }
+  // What the worker has already is more than that, and cannot be written anywhere.
+  const pid_t worker = daemon_->Children("trapline-vmm").front();
+  std::ifstream file("/proc/" + std::to_string(worker) + "/cgroup");
+  std::string place;
+  while (std::getline(file, place) && place.rfind("0::/", 0) != 0) {
+  }
+  const bool first = place.find("/vm-a-") != std::string::npos;
+  std::ofstream("/sys/fs/cgroup" + place.substr(3) + "/memory.max") << (1 << 20);
+  const v1::Vm failed = daemon_->AwaitVm(first ? "a" : "b", v1::Vm::FAILED);
+  EXPECT_THAT(failed.state_reason(), HasSubstr("out of memory (OOM)"));
+  EXPECT_EQ(daemon_->GetVm(first ? "b" : "a").state(), v1::Vm::RUNNING);
 }
 
 }  // namespace
