@@ -38,7 +38,7 @@ foreach(folder prometheus grafana)
   install(DIRECTORY ${deploy}/${folder} DESTINATION ${CMAKE_INSTALL_DATADIR}/trapline)
 endforeach()
 
-install(FILES ${deploy}/systemd/traplined.service ${deploy}/systemd/trapline-vms.service
+install(FILES ${deploy}/systemd/traplined.service ${deploy}/systemd/traplined.socket ${deploy}/systemd/trapline-vms.service
   DESTINATION lib/systemd/system)
 foreach(kind sysusers tmpfiles)
   install(FILES ${deploy}/systemd/${kind}.conf DESTINATION lib/${kind}.d RENAME trapline.conf)

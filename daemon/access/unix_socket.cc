@@ -9,10 +9,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 
 namespace trapline::daemon {
 namespace {
@@ -62,6 +66,36 @@ absl::Status CheckListening(int fd) {
       fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
     return absl::ErrnoToStatus(errno, absl::StrCat("descriptor ", fd));
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> PathOf(int fd) {
+  sockaddr_un address{};
+  socklen_t size = sizeof address;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0)
+    return absl::ErrnoToStatus(errno, absl::StrCat("descriptor ", fd));
+  const size_t before = offsetof(sockaddr_un, sun_path);
+  std::string path(address.sun_path, size <= before ? 0 : strnlen(address.sun_path, size - before));
+  if (path.empty() || path.front() != '/') {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "descriptor ", fd,
+        " is bound to no absolute path, and the daemon's lock lies beside its socket's file"));
+  }
+  return path;
+}
+
+std::string Differences(const std::string& path, const SocketConfig& config) {
+  struct stat file {};
+  if (stat(path.c_str(), &file) != 0)
+    return absl::StrCat("it cannot be looked at: ", strerror(errno));
+  std::vector<std::string> found;
+  const mode_t mode = file.st_mode & 0777;
+  if (mode != config.mode)
+    found.push_back(absl::StrFormat("its mode is %04o and not %04o", mode, config.mode));
+  if (config.owner && file.st_uid != *config.owner)
+    found.push_back(absl::StrCat("its owner is ", file.st_uid, " and not ", *config.owner));
+  if (config.group && file.st_gid != *config.group)
+    found.push_back(absl::StrCat("its group is ", file.st_gid, " and not ", *config.group));
+  return absl::StrJoin(found, ", ");
 }
 
 }  // namespace trapline::daemon

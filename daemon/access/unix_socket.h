@@ -20,4 +20,11 @@ absl::StatusOr<base::UniqueFd> ListenUnix(const std::string& path, const SocketC
 // socket that listens.
 absl::Status CheckListening(int fd);
 
+// What a Unix socket is bound to. INVALID_ARGUMENT where that is no file.
+absl::StatusOr<std::string> PathOf(int fd);
+
+// What the file of a socket that somebody else has made has otherwise than configured: "its mode is
+// 0600 and not 0660"; empty where nothing is.
+std::string Differences(const std::string& path, const SocketConfig& config);
+
 }  // namespace trapline::daemon

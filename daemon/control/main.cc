@@ -17,12 +17,14 @@
 #include "daemon/access/access_config.h"
 #include "daemon/access/audit_log.h"
 #include "daemon/access/authorizer.h"
+#include "daemon/access/unix_socket.h"
 #include "daemon/common/logging.h"
 #include "daemon/control/daemon_metrics.h"
 #include "daemon/control/registry.h"
 #include "daemon/control/server.h"
 #include "daemon/control/store.h"
 #include "daemon/control/systemd_notify.h"
+#include "daemon/control/systemd_socket.h"
 #include "daemon/metrics/exporter.h"
 #include "grpc/grpc.h"
 
@@ -34,7 +36,8 @@ constexpr char kFooter[] = R"(
 Without a configuration file the user that runs traplined, and root, may do everything and nobody else anything.
 
 By default traplined listens on $XDG_RUNTIME_DIR/trapline/traplined.sock, or /run/trapline/traplined.sock where
-that variable is not set; `trapline` looks there too.
+that variable is not set; `trapline` looks there too. Where systemd listens for it (a socket unit), that socket is
+served and no other made; --listen may be left out then, or has to name the same.
 
 Examples:
   traplined                                       serve this user
@@ -49,7 +52,8 @@ struct Options {
   std::string listen, tcp, config, state_directory, run_directory,
       log_level = "info", log_format = "text", vmm, on_exit = "leave", workers = "fork", metrics;
   std::string worker_cgroup;
-  bool insecure_metrics = false, require_confinement = false, no_confinement = false;
+  bool listen_given = false, insecure_metrics = false, require_confinement = false,
+       no_confinement = false;
   uint32_t max_vms = 1000, metrics_max_vms = 100;
 };
 
@@ -99,6 +103,25 @@ absl::StatusOr<AccessConfig> LoadAccess(const std::string& path) {
   return path.empty() ? AccessConfig{} : LoadAccessConfig(path);
 }
 
+// systemd's socket, or the path of the daemon's own.
+absl::StatusOr<ActivatedSocket> SocketToServe(const Options& options) {
+  const std::string wanted =
+      options.listen.rfind("unix://", 0) == 0 ? options.listen.substr(7) : options.listen;
+  auto activated = TakeActivatedSocket();
+  if (!activated.ok()) return activated.status();
+  if (!activated->fd.valid()) return ActivatedSocket{{}, wanted};
+  auto real = [](const std::string& path) {
+    std::error_code error;
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, error), error);
+  };
+  if (options.listen_given && real(wanted) != real(activated->path)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--listen ", wanted, ", but systemd listens on ", activated->path,
+        "; let ListenStream= in the socket unit name the same, or leave --listen out"));
+  }
+  return activated;
+}
+
 std::shared_ptr<const CgroupTree> WorkerCgroups(const Options& options) {
   if (options.no_confinement) return nullptr;
   return std::make_shared<const CgroupTree>(options.worker_cgroup.empty()
@@ -106,7 +129,17 @@ std::shared_ptr<const CgroupTree> WorkerCgroups(const Options& options) {
                                                 : CgroupTree::At(options.worker_cgroup));
 }
 
-int Serve(const Options& options) {
+// Whom it is for is said twice then, in the unit and in the configuration.
+void CompareSocket(const std::string& path, const SocketConfig& config) {
+  const std::string differences = Differences(path, config);
+  if (differences.empty()) return;
+  Log(spdlog::level::warn,
+      "systemd's socket is as its unit makes it, not as [socket] has it; change SocketMode=, "
+      "SocketUser= or SocketGroup= there",
+      {{"socket", path}, {"differences", differences}});
+}
+
+int Serve(const Options& options, ActivatedSocket socket) {
   std::error_code error;
   // A worker's working directory is another.
   const std::string run_directory = std::filesystem::absolute(options.run_directory, error);
@@ -141,11 +174,11 @@ int Serve(const Options& options) {
   auto exporter = Export(options, metrics);
   if (!exporter.ok()) return Fail(std::string(exporter.status().message()));
 
-  std::string socket =
-      options.listen.rfind("unix://", 0) == 0 ? options.listen.substr(7) : options.listen;
+  if (socket.fd.valid() && !options.config.empty())
+    CompareSocket(socket.path, access_config->socket);
   auto server =
-      Server::Start({.unix_socket = socket,
-                     .inherited = {},
+      Server::Start({.unix_socket = socket.path,
+                     .inherited = std::move(socket.fd),
                      .tcp = options.tcp,
                      .authorizer = std::make_shared<Authorizer>(*std::move(access_config)),
                      .audit = audit->get(),
@@ -156,11 +189,11 @@ int Serve(const Options& options) {
     return Fail(std::string(server.status().message()));
   }
   Log(spdlog::level::info, "serving",
-      {{"socket", socket},
+      {{"socket", socket.path},
        {"tcp_port", std::to_string((*server)->tcp_port())},
        {"metrics_port", std::to_string(*exporter ? (*exporter)->port() : 0)},
        {"version", TRAPLINE_VERSION}});
-  SystemdNotify systemd(registry, socket);
+  SystemdNotify systemd(registry, socket.path);
 
   sigset_t signals;
   sigemptyset(&signals);
@@ -192,7 +225,8 @@ int main(int argc, char** argv) {
   app.option_defaults()->always_capture_default();
   app.add_option("--config", options.config,
                  "Who may do what, TLS, the audit log: a file as deploy/traplined.toml is one");
-  app.add_option("--listen", options.listen, "Unix socket, as unix:///PATH or a path");
+  auto* listen =
+      app.add_option("--listen", options.listen, "Unix socket, as unix:///PATH or a path");
   app.add_option("--listen-tcp", options.tcp,
                  "Also ADDRESS:PORT, by TLS; takes a [tls] section in the configuration");
   auto* metrics = app.add_option("--metrics-listen", options.metrics,
@@ -238,6 +272,7 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
 
+  options.listen_given = listen->count() != 0;
   SetUpLogging(options.log_level, options.log_format == "json");
   signal(SIGPIPE, SIG_IGN);
   // Taken by Serve alone; every other thread inherits the mask.
@@ -246,11 +281,13 @@ int main(int argc, char** argv) {
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  auto socket = SocketToServe(options);
+  if (!socket.ok()) return Fail(std::string(socket.status().message()));
   // Never undone: taking gRPC 1.51 down can wait ten seconds for a poller of its own.
   grpc_init();
   RaiseDescriptorLimit();
   try {
-    return Serve(options);
+    return Serve(options, *std::move(socket));
   } catch (const std::system_error& error) {
     return Fail(absl::StrCat("no thread for the daemon itself: ", error.what(),
                              "; the limit on processes (RLIMIT_NPROC, TasksMax=) is reached"));

@@ -65,24 +65,26 @@ leader=${leader%% *}
 
 step "install"
 inside dpkg -i /srv/trapline_1.0_amd64.deb
-inside systemctl is-active --quiet traplined || fail "it was not started"
-inside systemctl is-enabled --quiet traplined || fail "it would not start at boot"
+for unit in traplined.socket traplined.service; do
+  inside systemctl is-active --quiet "$unit" || fail "$unit was not started"
+  inside systemctl is-enabled --quiet "$unit" || fail "$unit would not start at boot"
+done
 [ "$(inside systemctl show -P StatusText traplined)" = "0 VMs, 0 running" ] || fail "it does not say how many VMs it has"
 [ "$(inside stat -c '%U %a' /run/trapline/traplined.sock)" = "trapline 660" ] || fail "its socket is not its own"
-inside systemd-analyze verify --man=no traplined.service || fail "systemd finds fault with the unit"
+inside systemd-analyze verify --man=no traplined.service traplined.socket trapline-vms.service || fail "systemd finds fault with the units"
 ! inside setpriv --reuid=nobody --clear-groups trapline vm ls 2>/dev/null || fail "anybody may control it"
 
 step "VMs, under all restrictions of the unit"
 engines=(soft)
 if inside trapline host | grep -qE '^direct +yes'; then engines+=(direct); fi
 for engine in "${engines[@]}"; do
-  inside trapline run --engine "$engine" /srv/hello.elf | grep -q 'hello from a guest' || fail "$engine runs nothing"
+  inside trapline run --engine "$engine" /srv/hello.elf | grep 'hello from a guest' >/dev/null || fail "$engine runs nothing"
   inside trapline vm create "$engine" --engine "$engine" --kernel /srv/idle.elf --memory 16M
   inside trapline vm start "$engine"
 done
 if [ "${#engines[@]}" -eq 2 ]; then
   # System calls of each ABI end in the guest's own fault, not in a filter of systemd's that kills.
-  inside trapline run --engine direct --memory 64M /srv/hostile.elf --append syscalls | grep -qE 'stood [1-9]' ||
+  inside trapline run --engine direct --memory 64M /srv/hostile.elf --append syscalls | grep -E 'stood [1-9]' >/dev/null ||
     fail "a filter of the unit comes before the engine's"
 fi
 
@@ -123,6 +125,24 @@ eventually restarted 1
 [ "$(inside systemctl show -P Result traplined)" = success ] || fail "it did not come back"
 inside journalctl -u traplined --no-pager | grep -q 'Watchdog timeout' || fail "it was not the watchdog"
 eventually all_run
+
+step "no daemon: clients wait at the socket, and start one"
+daemon=$(main_pid)
+inside systemctl stop traplined.service
+inside test -S /run/trapline/traplined.sock || fail "the socket went with the daemon"
+inside trapline vm ls >/dev/null || fail "no daemon came to a client"
+[ "$(main_pid)" != "$daemon" ] || fail "it was never stopped"
+eventually all_run
+
+# Only where this host leaves the controllers to cgroup version 2.
+if inside grep -qsw memory /sys/fs/cgroup/cgroup.controllers; then
+  step "VMs in cgroups of their own, beside the daemon's"
+  for engine in "${engines[@]}"; do
+    inside trapline vm show "$engine" -o json | grep -q 'at most [0-9]* processors' || fail "VM $engine has no limits"
+  done
+  [ "$(inside sh -c 'ls -d /sys/fs/cgroup/trapline.slice/trapline-vms.service/vm-* | wc -l')" -eq "${#engines[@]}" ] ||
+    fail "they are not in the cgroup that is for them"
+fi
 
 step "remove and purge"
 inside dpkg -r trapline
