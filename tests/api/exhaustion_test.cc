@@ -20,8 +20,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
-#include "absl/time/time.h"
 #include "tests/api/daemon_process.h"
 #include "tests/api/event_reader.h"
 
@@ -299,9 +297,7 @@ TEST_F(LimitedTasks, WithoutThreadsVmsRunOnAndMoreAreMadeLater) {
   Run("a");
   {
     NoTasks limit(daemon_->pid());
-    const grpc::Status console = OpenConsole("a");
-    EXPECT_EQ(console.error_code(), grpc::RESOURCE_EXHAUSTED);
-    EXPECT_THAT(console.error_message(), HasSubstr("no thread for a console"));
+    EXPECT_TRUE(OpenConsole("a").ok()) << "it takes none";
     const grpc::Status refused = Answer([&] { return Create("b"); });
     EXPECT_EQ(refused.error_code(), grpc::RESOURCE_EXHAUSTED);
     EXPECT_THAT(refused.error_message(), HasSubstr("no thread for a VM's events"));
@@ -313,7 +309,6 @@ TEST_F(LimitedTasks, WithoutThreadsVmsRunOnAndMoreAreMadeLater) {
   EXPECT_TRUE(OpenConsole("b").ok());
 }
 
-// Each holds a thread as long as it waits.
 TEST_F(LimitedTasks, ADaemonThatCannotHaveItsThreadsEndsWithTheReason) {
 #if defined(TRAPLINE_ADDRESS_SANITIZER)
   GTEST_SKIP() << "the search for leaks at its end takes a process";
@@ -327,43 +322,6 @@ TEST_F(LimitedTasks, ADaemonThatCannotHaveItsThreadsEndsWithTheReason) {
             1);
   std::ifstream log(directory_ + "/log");
   EXPECT_THAT(std::string((std::istreambuf_iterator<char>(log)), {}), HasSubstr("no thread for"));
-}
-
-TEST_F(LimitedTasks, WithoutThreadsCallsAreRefusedUntilOthersEnd) {
-  constexpr int kCalls = 64;
-  ServeAsUser();
-  Run("a");
-  v1::WaitVmRequest request;
-  request.set_name("vms/a");
-  request.add_target_states(v1::Vm::FAILED);
-  struct Call {
-    grpc::ClientContext context;
-    v1::Vm vm;
-    grpc::Status status;
-    absl::Notification done;
-  };
-  std::vector<Call> calls(kCalls);
-  int refused = 0;
-  {
-    NoTasks limit(daemon_->pid());
-    for (Call& call : calls) {
-      daemon_->vms().async()->WaitVm(&call.context, &request, &call.vm, [&](grpc::Status status) {
-        call.status = std::move(status);
-        call.done.Notify();
-      });
-    }
-    for (Call& call : calls) {
-      if (!call.done.WaitForNotificationWithTimeout(absl::Seconds(1))) continue;
-      EXPECT_EQ(call.status.error_code(), grpc::RESOURCE_EXHAUSTED) << call.status.error_message();
-      ++refused;
-    }
-    EXPECT_GT(refused, 0);
-    for (Call& call : calls) call.context.TryCancel();
-    for (Call& call : calls) call.done.WaitForNotification();
-  }
-  while (daemon_->GetVm("a").state() != v1::Vm::RUNNING) {
-  }
-  EXPECT_TRUE(daemon_->StopVm("a").ok());
 }
 
 TEST_F(LimitedTasks, AVmThatTakesMoreThreadsThanAWorkerMayHaveIsRefused) {
