@@ -141,7 +141,7 @@ class Daemon {
       spec.set_kernel_path(std::string(TRAPLINE_GUESTS_DIR) + "/hello.elf");
       spec.set_command_line("calls=1000000");
       spec.set_memory_bytes(16 << 20);
-      auto status = registry_->Create(wanted, &vm);
+      auto status = registry_->Create(wanted, ImageLinks::kAny, &vm);
       if (!status.ok() && status.error_code() != grpc::RESOURCE_EXHAUSTED)
         Die("cannot make a VM: " + status.error_message());
     }
