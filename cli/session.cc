@@ -41,7 +41,7 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Open(const SessionOptions& opt
                   Output(format, UsesColour(STDOUT_FILENO)), interrupts));
 }
 
-Session::Session(Endpoint endpoint, std::shared_ptr<grpc::ChannelCredentials> credentials,
+Session::Session(Endpoint endpoint, const std::shared_ptr<grpc::ChannelCredentials>& credentials,
                  absl::Time deadline, Output output, Interrupts& interrupts)
     : endpoint_(std::move(endpoint)),
       deadline_(deadline),

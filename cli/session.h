@@ -74,7 +74,7 @@ class Session {
   }
 
  private:
-  Session(Endpoint endpoint, std::shared_ptr<grpc::ChannelCredentials> credentials,
+  Session(Endpoint endpoint, const std::shared_ptr<grpc::ChannelCredentials>& credentials,
           absl::Time deadline, Output output, Interrupts& interrupts);
 
   const Endpoint endpoint_;

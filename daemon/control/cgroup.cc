@@ -139,7 +139,7 @@ std::string Limit(const std::string& cgroup, const CgroupLimits& limits) {
        absl::StrCat(uint64_t{limits.processors} * kPeriodMicroseconds, " ", kPeriodMicroseconds)},
       {"pids.max", absl::StrCat(limits.tasks)}};
   for (const auto& [file, text] : files) {
-    const std::string path = absl::StrCat(cgroup, "/", file);
+    std::string path = absl::StrCat(cgroup, "/", file);
     // A host without swap may have none of the files that limit it.
     const bool optional = absl::StrContains(file, "swap");
     if (!Write(path, text) && !(optional && errno == ENOENT)) return path;
