@@ -386,10 +386,10 @@ void ManagedVm::Adopt() {
     Bury(*worker);
     return FoundNoWorker();
   }
-  TakeOver(std::move(worker), std::move(status));
+  TakeOver(worker, std::move(status));
 }
 
-void ManagedVm::TakeOver(std::shared_ptr<WorkerProcess> worker,
+void ManagedVm::TakeOver(const std::shared_ptr<WorkerProcess>& worker,
                          std::optional<worker::v1::Status> status) {
   // Those for whom the earlier daemon had calls recorded are gone.
   if (status) {

@@ -124,7 +124,8 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   void WorkerGone(const std::shared_ptr<WorkerProcess>& worker);
   void TakeFailureReport(WorkerProcess& worker) ABSL_LOCKS_EXCLUDED(mutex_);
   void JoinWatcher();
-  void TakeOver(std::shared_ptr<WorkerProcess> worker, std::optional<worker::v1::Status> status);
+  void TakeOver(const std::shared_ptr<WorkerProcess>& worker,
+                std::optional<worker::v1::Status> status);
   void LeaveStranger(std::shared_ptr<WorkerProcess> worker, const worker::v1::Status& status);
   void FoundNoWorker();
 

@@ -225,11 +225,12 @@ TEST_F(LimitedWorkers, AddressSpaceThatIsNotToBeHadIsAnError) {
 // The daemon of a user of its own: limits on processes are of users, and bind root not at all.
 class LimitedTasks : public Exhaustion {
  protected:
-  static constexpr char kUser[] = "54099";
+  // Its own, as other tests run meanwhile.
+  const uid_t user_ = 100'000 + static_cast<uid_t>(getpid());
 
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "takes root, to be another user";
-    ASSERT_EQ(chown(directory_.c_str(), std::stoul(kUser), std::stoul(kUser)), 0);
+    ASSERT_EQ(chown(directory_.c_str(), user_, user_), 0);
   }
   std::string Script(const std::string& name, const std::string& command) {
     const std::string path = directory_ + "/" + name;
@@ -237,17 +238,19 @@ class LimitedTasks : public Exhaustion {
     chmod(path.c_str(), 0755);
     return path;
   }
+  std::string AsUser() const {
+    const std::string user = std::to_string(user_);
+    return "setpriv --clear-groups --reuid=" + user + " --regid=" + user + " ";
+  }
   void ServeAsUser(std::vector<std::string> more = {}) {
-    const std::string user = std::string("setpriv --clear-groups --reuid=") + kUser +
-                             " --regid=" + kUser + " " TRAPLINED;
-    daemon_ =
-        std::make_unique<DaemonProcess>(directory_, std::move(more), Script("traplined", user));
+    daemon_ = std::make_unique<DaemonProcess>(directory_, std::move(more),
+                                              Script("traplined", AsUser() + TRAPLINED));
     daemon_->KeepDirectory();
   }
   // Nothing new is started by that process until the object's end.
   class NoTasks {
    public:
-    explicit NoTasks(pid_t pid) : pid_(pid) { EXPECT_TRUE(Set(false)); }
+    NoTasks(pid_t pid, uid_t user) : pid_(pid), user_(user) { EXPECT_TRUE(Set(false)); }
     ~NoTasks() { EXPECT_TRUE(Set(true)); }
 
    private:
@@ -256,9 +259,8 @@ class LimitedTasks : public Exhaustion {
       const pid_t child = fork();
       if (child == 0) {
         rlimit limit{};
-        const auto user = static_cast<uid_t>(std::stoul(kUser));
-        bool done = setgroups(0, nullptr) == 0 && setresgid(user, user, user) == 0 &&
-                    setresuid(user, user, user) == 0 &&
+        bool done = setgroups(0, nullptr) == 0 && setresgid(user_, user_, user_) == 0 &&
+                    setresuid(user_, user_, user_) == 0 &&
                     prlimit(pid_, RLIMIT_NPROC, nullptr, &limit) == 0;
         limit.rlim_cur = any ? limit.rlim_max : 1;
         done = done && prlimit(pid_, RLIMIT_NPROC, &limit, nullptr) == 0;
@@ -270,6 +272,7 @@ class LimitedTasks : public Exhaustion {
     }
 
     const pid_t pid_;
+    const uid_t user_;
   };
   // The daemon's answer, as gRPC refuses calls itself until a thread is back from the one before.
   static grpc::Status Answer(const std::function<grpc::Status()>& call) {
@@ -297,7 +300,7 @@ TEST_F(LimitedTasks, WithoutThreadsVmsRunOnAndMoreAreMadeLater) {
   ServeAsUser();
   Run("a");
   {
-    NoTasks limit(daemon_->pid());
+    NoTasks limit(daemon_->pid(), user_);
     EXPECT_TRUE(OpenConsole("a").ok()) << "it takes none";
     const grpc::Status refused = Answer([&] { return Create("b"); });
     EXPECT_EQ(refused.error_code(), grpc::RESOURCE_EXHAUSTED);
@@ -314,9 +317,7 @@ TEST_F(LimitedTasks, ADaemonThatCannotHaveItsThreadsEndsWithTheReason) {
 #ifdef TRAPLINE_SANITIZED
   GTEST_SKIP() << "the search for leaks at its end takes a process";
 #endif
-  const std::string limited = std::string("setpriv --clear-groups --reuid=") + kUser +
-                              " --regid=" + kUser + " prlimit --nproc=1 " TRAPLINED " 2>" +
-                              directory_ + "/log";
+  const std::string limited = AsUser() + "prlimit --nproc=1 " TRAPLINED " 2>" + directory_ + "/log";
   EXPECT_EQ(RunDaemon({"--listen", directory_ + "/d.sock", "--run-dir", directory_ + "/run",
                        "--state-dir", directory_ + "/state"},
                       Script("traplined", limited)),
@@ -340,7 +341,7 @@ TEST_F(LimitedTasks, ADaemonThatHadNoThreadsForCallsCanEnd) {
   };
   std::vector<Call> calls(kCalls);
   {
-    NoTasks limit(daemon_->pid());
+    NoTasks limit(daemon_->pid(), user_);
     for (Call& call : calls) {
       daemon_->vms().async()->WaitVm(&call.context, &request, &call.vm,
                                      [&](const grpc::Status&) { call.done.Notify(); });
