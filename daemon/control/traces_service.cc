@@ -102,12 +102,13 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
   absl::Time Advance(absl::Time now) override {
     if (registry_.shutting_down()) return End(ShuttingDown());
     // What happened before the end is in the rings by the time that the state says so.
-    bool over = Over(vm_->state());
+    // A VM that is deleted while it runs stays in that state.
+    const bool deleted = !Exists(), over = deleted || Over(vm_->state());
     bool more = Collect();
     if (!more && TakeUpAnew()) return now;
     if (Held(now)) return now + kIdle;
     if (!more && !over && now < sent_ + kIdle) return sent_ + kIdle;
-    bool ending = over && !more && !(request_.follow() && Exists());
+    bool ending = over && !more && (deleted || !request_.follow());
     CountDropped(now, ending);
     if (!waiting_.empty() || start_due_ || dropped() != told_ || stats_->boots() != boots_) {
       Fill();

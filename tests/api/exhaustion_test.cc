@@ -387,7 +387,7 @@ TEST_F(LimitedTasks, AGuestProcessThatIsNotToBeHadIsAFailureOfItsVm) {
   grpc::ClientContext context;
   EXPECT_TRUE(daemon_->vms().ReadRegisters(&context, request, &registers).ok());
   {
-    NoTasks limit(workers.front());
+    NoTasks limit(workers.front(), user_);
     while (daemon_->StartVm("a").error_code() == grpc::RESOURCE_EXHAUSTED) {
     }
     const v1::Vm failed = daemon_->AwaitVm("a", v1::Vm::FAILED);

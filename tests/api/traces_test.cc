@@ -190,6 +190,17 @@ TEST_P(Traces, TheLastCallsOfAWorkerThatWasKilledAreOnRecord) {
   EXPECT_EQ(seen.calls, 10u);
 }
 
+TEST_P(Traces, AFollowerOfAVmThatIsDeletedWhileItRunsIsDone) {
+  Create("sites=2 rounds=1 seconds=600 rate=10");
+  auto request = Request();
+  request.set_follow(true);
+  Client client(daemon_, request);
+  ASSERT_TRUE(daemon_.StartVm("a").ok());
+  ASSERT_TRUE(client.Read());
+  ASSERT_TRUE(daemon_.DeleteVm("a").ok());
+  EXPECT_TRUE(client.ReadAll().status.ok());
+}
+
 TEST_P(Traces, AFollowerSeesTheVmStartedAgain) {
   Create("sites=2 rounds=1");
   auto request = Request();
@@ -207,12 +218,7 @@ TEST_P(Traces, AFollowerSeesTheVmStartedAgain) {
   EXPECT_EQ(client.seen.calls, 8u);
   EXPECT_EQ(client.seen.dropped, 0u);
   EXPECT_GT(client.seen.lives, lives);
-  v1::DeleteVmRequest remove;
-  remove.set_name("vms/a");
-  remove.set_force(true);
-  google::protobuf::Empty nothing;
-  grpc::ClientContext context;
-  ASSERT_TRUE(daemon_.vms().DeleteVm(&context, remove, &nothing).ok());
+  ASSERT_TRUE(daemon_.DeleteVm("a").ok());
   EXPECT_TRUE(client.ReadAll().status.ok()) << "there is nothing to follow any more";
 }
 
