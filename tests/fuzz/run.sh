@@ -35,10 +35,10 @@ keep() {
   "$build/bin/$1_fuzz" -merge=1 -max_len=4096 "$smallest" "$(seeds "$1")" "$(found "$1")" 2>/dev/null
   rm -rf "$(seeds "$1")"
   mkdir -p "$(seeds "$1")"
+  local inputs
+  mapfile -t inputs < <(find "$smallest" -type f -size -4k | sort)
   # Some targets have thousands, each of which reaches one edge more.
-  (cd "$smallest" && find . -type f -size -4k | sort | head -n 200) | while read -r input; do
-    cp "$smallest/$input" "$(seeds "$1")/"
-  done
+  cp -t "$(seeds "$1")" "${inputs[@]:0:200}"
   echo "$1: $(find "$(seeds "$1")" -type f | wc -l) seeds"
   rm -rf "$smallest"
 }
