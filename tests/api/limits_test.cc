@@ -110,6 +110,15 @@ class Limits : public ::testing::Test {
     context.TryCancel();
     return read;
   }
+  // All of its threads: they go on for a moment after kill(2).
+  static void Stop(pid_t worker) {
+    kill(worker, SIGSTOP);
+    for (const auto& task :
+         std::filesystem::directory_iterator("/proc/" + std::to_string(worker) + "/task")) {
+      std::string pid, name, state;
+      while (state != "T") std::ifstream(task.path() / "stat") >> pid >> name >> state;
+    }
+  }
   // OK where one more watch stands, which takes a VM to tell of.
   grpc::Status WatchOnce() {
     auto watch = std::make_unique<Watch>();
@@ -141,7 +150,7 @@ TEST_F(Limits, AWorkerThatIsStoppedHoldsUpItsOwnCallsAloneAndNotForEver) {
   Serve("");
   const pid_t worker = Run("a");
   Run("b");
-  kill(worker, SIGSTOP);
+  Stop(worker);
   grpc::ClientContext typing;
   auto keys = daemon_->vms().Console(&typing);
   v1::ConsoleRequest key;
@@ -174,7 +183,7 @@ TEST_F(Limits, AWorkerThatIsStoppedHoldsUpItsOwnCallsAloneAndNotForEver) {
 TEST_F(Limits, AWorkerIsNotWaitedForLongerThanTheClientWaits) {
   Serve("");
   const pid_t worker = Run("a");
-  kill(worker, SIGSTOP);
+  Stop(worker);
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
   v1::StopVmRequest request;
@@ -227,7 +236,7 @@ TEST_F(Limits, WhoHasAsManyStreamsAsItMayIsToldAndServedOtherwise) {
 TEST_F(Limits, WhoHasAsManyCallsUnderWayAsItMayIsTold) {
   Serve("max_calls_per_caller = 2\n");
   const pid_t worker = Run("a");
-  kill(worker, SIGSTOP);
+  Stop(worker);
   std::thread asking[] = {std::thread([&] { ReadRegisters("a"); }),
                           std::thread([&] { ReadRegisters("a"); })};
   grpc::Status status;
