@@ -233,7 +233,7 @@ class LimitedTasks : public Exhaustion {
     ASSERT_EQ(chown(directory_.c_str(), user_, user_), 0);
   }
   std::string Script(const std::string& name, const std::string& command) {
-    const std::string path = directory_ + "/" + name;
+    std::string path = directory_ + "/" + name;
     std::ofstream(path) << "#!/bin/sh\nexec " << command << " \"$@\"\n";
     chmod(path.c_str(), 0755);
     return path;
