@@ -12,8 +12,7 @@
 #include <string>
 
 #include "core/base/unique_fd.h"
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
+#include "tests/common/error_info.h"
 #include "trapline/v1/vms.pb.h"
 #include "trapline/worker/v1/worker.pb.h"
 
@@ -30,14 +29,6 @@ Authorizer Configured(const std::string& text) {
 
 const google::protobuf::MethodDescriptor& Method(const char* name) {
   return *v1::Vm::descriptor()->file()->FindServiceByName("Vms")->FindMethodByName(name);
-}
-
-google::rpc::ErrorInfo InfoOf(const grpc::Status& status) {
-  google::rpc::Status full;
-  google::rpc::ErrorInfo info;
-  full.ParseFromString(status.error_details());
-  for (const auto& any : full.details()) any.UnpackTo(&info);
-  return info;
 }
 
 constexpr uid_t kNobodys = 54321;  // above what this machine gives out, and not ours

@@ -20,13 +20,12 @@
 #include "daemon/access/roles.h"
 #include "google/protobuf/struct.pb.h"
 #include "google/protobuf/util/json_util.h"
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
 #include "grpcpp/completion_queue.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "tests/api/daemon_process.h"
 #include "tests/api/peer.h"
 #include "tests/api/raw_call.h"
+#include "tests/common/error_info.h"
 
 namespace trapline::daemon {
 namespace {
@@ -48,14 +47,6 @@ groups = [54102]
 [access.admin]
 users = [54003]
 )";
-
-google::rpc::ErrorInfo InfoOf(const grpc::Status& status) {
-  google::rpc::Status full;
-  google::rpc::ErrorInfo info;
-  full.ParseFromString(status.error_details());
-  for (const auto& any : full.details()) any.UnpackTo(&info);
-  return info;
-}
 
 class Access : public ::testing::Test {
  protected:

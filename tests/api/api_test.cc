@@ -11,30 +11,11 @@
 #include <fstream>
 #include <map>
 
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
 #include "tests/api/daemon_process.h"
+#include "tests/common/error_info.h"
 
 namespace trapline::daemon {
 namespace {
-
-template <typename Detail>
-Detail DetailOf(const grpc::Status& status) {
-  google::rpc::Status full;
-  Detail detail;
-  full.ParseFromString(status.error_details());
-  for (const auto& any : full.details()) any.UnpackTo(&detail);
-  return detail;
-}
-google::rpc::ErrorInfo InfoOf(const grpc::Status& status) {
-  google::rpc::Status full;
-  google::rpc::ErrorInfo info;
-  full.ParseFromString(status.error_details());
-  for (const auto& any : full.details()) {
-    if (any.Is<google::rpc::ErrorInfo>()) any.UnpackTo(&info);
-  }
-  return info;
-}
 
 class Api : public ::testing::Test {
  protected:

@@ -13,10 +13,9 @@
 #include <iterator>
 #include <thread>
 
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
 #include "tests/api/daemon_process.h"
 #include "tests/api/silent_peer.h"
+#include "tests/common/error_info.h"
 
 namespace trapline::daemon {
 namespace {
@@ -25,14 +24,6 @@ using ::testing::HasSubstr;
 
 constexpr char kEndless[] = "calls=1000000000000";
 constexpr auto kPatience = std::chrono::seconds(60);
-
-google::rpc::ErrorInfo InfoOf(const grpc::Status& status) {
-  google::rpc::Status full;
-  google::rpc::ErrorInfo info;
-  full.ParseFromString(status.error_details());
-  for (const auto& any : full.details()) any.UnpackTo(&info);
-  return info;
-}
 
 class Limits : public ::testing::Test {
  protected:

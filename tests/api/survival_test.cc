@@ -14,12 +14,11 @@
 
 #include "core/base/unique_fd.h"
 #include "daemon/common/worker_protocol.h"
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/server_builder.h"
 #include "tests/api/daemon_process.h"
 #include "tests/api/event_reader.h"
+#include "tests/common/error_info.h"
 #include "trapline/worker/v1/worker.grpc.pb.h"
 
 namespace trapline::daemon {
@@ -339,11 +338,7 @@ TEST_F(Survival, AWorkerOfAnotherProtocolIsLeftAloneAndSaidToBe) {
   EXPECT_THAT(daemon_->GetVm("a").state_reason(), HasSubstr("a newer build"));
   const grpc::Status status = daemon_->StopVm("a");
   EXPECT_EQ(status.error_code(), grpc::FAILED_PRECONDITION);
-  google::rpc::Status full;
-  google::rpc::ErrorInfo info;
-  full.ParseFromString(status.error_details());
-  full.details(0).UnpackTo(&info);
-  EXPECT_EQ(info.reason(), "WORKER_OF_ANOTHER_BUILD");
+  EXPECT_EQ(InfoOf(status).reason(), "WORKER_OF_ANOTHER_BUILD");
   // It is this process: the next daemon finds it gone, and deletes the VM.
   KillDaemon();
   server->Shutdown();

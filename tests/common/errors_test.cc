@@ -5,19 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
+#include "tests/common/error_info.h"
 
 namespace trapline::daemon {
 namespace {
-
-google::rpc::ErrorInfo InfoOf(const grpc::Status& status) {
-  google::rpc::Status full;
-  google::rpc::ErrorInfo info;
-  full.ParseFromString(status.error_details());
-  for (const auto& any : full.details()) any.UnpackTo(&info);
-  return info;
-}
 
 TEST(FromWorker, WhatTheWorkerSaidIsPassedOn) {
   const grpc::Status said =
