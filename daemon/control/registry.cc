@@ -238,6 +238,12 @@ grpc::Status Registry::Find(const std::string& name, const std::string& field,
   return grpc::Status::OK;
 }
 
+bool Registry::Has(const ManagedVm& vm) {
+  absl::MutexLock lock(&mutex_);
+  const auto entry = vms_.find(vm.id());
+  return entry != vms_.end() && entry->second.get() == &vm;
+}
+
 grpc::Status Registry::GiveUp(const std::string& name) {
   StoreChange change;
   change.erase.push_back(name);

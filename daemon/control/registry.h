@@ -51,6 +51,8 @@ class Registry {
   // `field` where it is not of that form.
   grpc::Status Find(const std::string& name, const std::string& field,
                     std::shared_ptr<ManagedVm>* vm);
+  // Whether the VM has not been deleted since it was found.
+  bool Has(const ManagedVm& vm);
   grpc::Status Delete(const std::string& name, bool force, const std::string& etag);
   // In the order of their names.
   std::vector<std::shared_ptr<ManagedVm>> All();

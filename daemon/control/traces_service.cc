@@ -103,7 +103,7 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
     if (registry_.shutting_down()) return End(ShuttingDown());
     // What happened before the end is in the rings by the time that the state says so.
     // A VM that is deleted while it runs stays in that state.
-    const bool deleted = !Exists(), over = deleted || Over(vm_->state());
+    const bool deleted = !registry_.Has(*vm_), over = deleted || Over(vm_->state());
     bool more = Collect();
     if (!more && TakeUpAnew()) return now;
     if (Held(now)) return now + kIdle;
@@ -164,11 +164,6 @@ class HypercallStream final : public PumpedStream<v1::StreamHypercallsResponse> 
     start_due_ = true;
     sites_.Clear();
     return true;
-  }
-
-  bool Exists() {
-    std::shared_ptr<ManagedVm> known;
-    return registry_.Find(request_.parent(), "parent", &known).ok() && known == vm_;
   }
 
   // Whether calls are to wait for the symbols of sites that were not met before. A guest may have

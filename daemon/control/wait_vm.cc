@@ -58,8 +58,7 @@ class VmWait final : public grpc::ServerUnaryReactor, public StreamPump::Stream 
       Ask();
       return grpc::Status::OK;
     }
-    std::shared_ptr<ManagedVm> now;
-    if (registry_.Find(request_.name(), "name", &now).ok() && now == vm_) return grpc::Status::OK;
+    if (registry_.Has(*vm_)) return grpc::Status::OK;
     return Error(grpc::NOT_FOUND, "VM_NOT_FOUND",
                  absl::StrCat("VM ", vm_->id(), " was deleted while it was waited for"),
                  {{"vm", vm_->id()}});
