@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -30,9 +29,6 @@ constexpr auto kStopDeadline = std::chrono::seconds(1);
 // Who connects has to say hello by then.
 constexpr int kHandshakeMs = 10'000;
 constexpr int kMaxThreads = 512;
-// gRPC's threads come and go with the calls, and each arena of malloc's that they use keeps what
-// was freed in it; there would be eight for each CPU.
-constexpr int kArenas = 4;
 // Of one connection: those of health, which nobody counts.
 constexpr uint32_t kSpareStreams = 64;
 // A client that keeps its connection alive by pings need not wait longer between them.
@@ -63,7 +59,6 @@ Server::Server(ListenOptions options, Registry& registry)
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(ListenOptions options, Registry& registry) {
   auto server = std::unique_ptr<Server>(new Server(std::move(options), registry));
   if (auto status = server->Lock(); !status.ok()) return status;
-  mallopt(M_ARENA_MAX, kArenas);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
