@@ -208,6 +208,7 @@ grpc::Status ManagedVm::EnsureWorker(absl::Time until) {
     record_.mutable_vm()->set_engine_reason(response.engine_reason());
     record_.set_worker(response.life());
     record_.set_events_taken(0);
+    events_kept_ = 0;
     confinement_ = response.confinement();
     begun = BeginWatchLocked(worker);
     if (begun.ok()) worker_ = worker;
@@ -487,6 +488,7 @@ void ManagedVm::Happened(v1::VmEvent::Kind kind, v1::Vm::State state, const std:
 
 void ManagedVm::Happened(v1::VmEvent event) {
   event.set_vm("vms/" + id_);
+  const uint64_t number = event.sequence();
   absl::MutexLock recording(&recording_);
   StoreChange change;
   std::optional<absl::Time> start;
@@ -509,9 +511,9 @@ void ManagedVm::Happened(v1::VmEvent event) {
          {"reason", told.reason()}});
   }
   around_.journal.Note(std::move(change));
-  {
+  if (number != 0) {
     absl::MutexLock lock(&mutex_);
-    ++recorded_;
+    events_kept_ = number;
   }
   if (start) StartLater(*start);
 }
@@ -639,22 +641,15 @@ grpc::Status ManagedVm::MoveHeld(const worker::v1::MoveRequest& request, absl::T
   if (auto status = EnsureWorker(until); !status.ok()) return status;
   std::shared_ptr<WorkerProcess> worker;
   if (auto status = Worker(&worker); !status.ok()) return status;
-  uint64_t before;
-  {
-    absl::MutexLock lock(&mutex_);
-    before = recorded_;
-  }
   WorkerContext context(kWorkerMove + GraceOf(request), until);
   worker::v1::MoveResponse response;
   grpc::Status moved = worker->stub().Move(&context, request, &response);
   if (!moved.ok()) return FromWorker(moved, id_);
   *outcome = response.outcome();
   // The event of the move comes by the watch; whoever asked shall find it there, the state new, and
-  // both kept. A guest may be over by then.
+  // both kept.
   auto caught_up = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const v1::Vm::State state = record_.vm().state();
-    bool there = state == response.status().state() || Over(state);
-    return !worker_ || (recorded_ > before && there);
+    return !worker_ || events_kept_ >= response.status().last_event();
   };
   absl::MutexLock lock(&mutex_);
   mutex_.AwaitWithTimeout(absl::Condition(&caught_up), kWorkerStatus);

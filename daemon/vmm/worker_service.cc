@@ -136,6 +136,8 @@ void WorkerService::FillStatus(vm::Vm& vm, worker::v1::Status* status) {
   status->set_protocol(kWorkerProtocol);
   status->set_life(life_);
   *status->mutable_confinement() = confined_;
+  absl::MutexLock lock(&mutex_);
+  status->set_last_event(last_event_);
 }
 
 // ---- What happens ----

@@ -98,6 +98,19 @@ TEST_F(Api, IllegalMovesNameBothStates) {
   EXPECT_EQ(info.metadata().at("allowed"), "RUNNING");
 }
 
+TEST_F(Api, AStartIsAnsweredOnceItIsKnown) {
+  ASSERT_TRUE(daemon_->CreateVm("a", "hello", "").ok());
+  ASSERT_TRUE(daemon_->StartVm("a").ok());
+  for (int run = 0; run < 200; ++run) {
+    v1::Vm before;
+    // The end of the run before is shown a little before it is told to those who watch.
+    do before = daemon_->GetVm("a");
+    while (before.state() != v1::Vm::STOPPED);
+    ASSERT_TRUE(daemon_->StartVm("a").ok());
+    ASSERT_NE(daemon_->GetVm("a").etag(), before.etag()) << run;
+  }
+}
+
 TEST_F(Api, WrongInputNamesItsField) {
   grpc::Status status = Create("Not-A-Name", "hello");
   EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
