@@ -109,7 +109,7 @@ std::string DefaultHost() {
 }
 
 absl::Status ExplainUnreachable(const Address& address, const std::string& where,
-                                absl::Status failure) {
+                                const absl::Status& failure) {
   if (address.unix_path.empty()) {
     return WithHint(absl::UnavailableError(
                         absl::StrCat("cannot reach traplined at ", where, ": ", failure.message())),

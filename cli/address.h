@@ -28,6 +28,6 @@ std::string DefaultHost();
 // or PERMISSION_DENIED. Where it does answer, `failure` is returned as it is. where: the address,
 // and who named it.
 absl::Status ExplainUnreachable(const Address& address, const std::string& where,
-                                absl::Status failure);
+                                const absl::Status& failure);
 
 }  // namespace trapline::cli

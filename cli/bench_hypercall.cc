@@ -22,7 +22,6 @@ namespace trapline::cli {
 namespace {
 
 using google::protobuf::Struct;
-using google::protobuf::Value;
 
 constexpr absl::string_view kBenchGuest = "hypercall_bench.elf";
 constexpr uint64_t kGuestMemory = uint64_t{64} << 20;

@@ -112,7 +112,7 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsOf(const En
   return grpc::SslCredentials({*std::move(ca), *std::move(key), *std::move(cert)});
 }
 
-absl::Status ExplainUnreachable(const Endpoint& endpoint, absl::Status failure) {
+absl::Status ExplainUnreachable(const Endpoint& endpoint, const absl::Status& failure) {
   const std::string where = absl::StrCat(endpoint.address.text, From(endpoint.origin));
   if (!endpoint.tls.any()) return ExplainUnreachable(endpoint.address, where, failure);
   return WithHint(

@@ -36,6 +36,6 @@ absl::StatusOr<Endpoint> ChooseEndpoint(const EndpointFlags& flags);
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsOf(const Endpoint& endpoint);
 
 // What a call that did not reach the daemon failed with, so that people can tell why.
-absl::Status ExplainUnreachable(const Endpoint& endpoint, absl::Status failure);
+absl::Status ExplainUnreachable(const Endpoint& endpoint, const absl::Status& failure);
 
 }  // namespace trapline::cli

@@ -93,7 +93,8 @@ std::vector<std::string> Table::SubNames() const {
   return names;
 }
 
-absl::StatusOr<std::unique_ptr<TomlFile>> TomlFile::Parse(std::string_view text, std::string name) {
+absl::StatusOr<std::unique_ptr<TomlFile>> TomlFile::Parse(std::string_view text,
+                                                          const std::string& name) {
   try {
     return std::unique_ptr<TomlFile>(new TomlFile(toml::parse(text, name), name));
   } catch (const toml::parse_error& error) {

@@ -54,7 +54,8 @@ class Table {
 class TomlFile {
  public:
   // INVALID_ARGUMENT: not TOML. name: how errors call the file.
-  static absl::StatusOr<std::unique_ptr<TomlFile>> Parse(std::string_view text, std::string name);
+  static absl::StatusOr<std::unique_ptr<TomlFile>> Parse(std::string_view text,
+                                                         const std::string& name);
   // NOT_FOUND, PERMISSION_DENIED, or UNKNOWN where it cannot be read; else as Parse.
   static absl::StatusOr<std::unique_ptr<TomlFile>> Load(const std::string& path);
 

@@ -168,7 +168,7 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   v1::Confinement confinement_ ABSL_GUARDED_BY(mutex_);  // the worker's
   // The number of the worker's last event that has been kept and told.
   uint64_t events_kept_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool by_request_ ABSL_GUARDED_BY(mutex_) = false;      // a start that is under way
+  bool by_request_ ABSL_GUARDED_BY(mutex_) = false;  // a start that is under way
   std::shared_ptr<WorkerProcess> worker_ ABSL_GUARDED_BY(mutex_);
   // One that this build cannot speak to, and why.
   std::shared_ptr<WorkerProcess> stranger_ ABSL_GUARDED_BY(mutex_);

@@ -24,7 +24,6 @@
 namespace trapline::daemon {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 const std::vector<std::string> kLeave = {"--on-exit", "leave"};

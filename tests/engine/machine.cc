@@ -7,8 +7,6 @@
 namespace trapline::engine {
 namespace {
 
-namespace attr = x86::segment_attribute;
-
 constexpr uint64_t kDescriptors[] = {
     0,
     0x00af9b000000ffff,  // 08 code, 64 bits, DPL 0

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "grpcpp/create_channel.h"
@@ -33,7 +34,7 @@ constexpr char kCalls[] = "trapline_hypercalls_total", kVmCalls[] = "trapline_vm
 class Metrics : public ::testing::Test {
  protected:
   explicit Metrics(std::vector<std::string> flags = {"--metrics-listen", "0"})
-      : daemon_("", flags) {}
+      : daemon_("", std::move(flags)) {}
 
   // Nothing that may only rise has fallen since the last one, but what went with its VM.
   Scrape Now() {

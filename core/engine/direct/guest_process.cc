@@ -30,7 +30,7 @@
 #include "core/engine/direct/program_image.h"
 
 // glibc's clone by its other name: the thread sanitizer wraps the first one, and takes the child
-// for one with memory of its own, in which it forgets about locks.
+// for one with memory of its own, in which it forgets about locks. NOLINTNEXTLINE(*-naming)
 extern "C" int __clone(int (*function)(void*), void* stack, int flags, void* argument, ...);
 
 namespace trapline::engine::direct {

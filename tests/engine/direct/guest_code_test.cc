@@ -17,8 +17,6 @@ namespace trapline::engine::direct {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::ElementsAreArray;
-using ::testing::IsEmpty;
 
 constexpr uint64_t kText = 0x200000, kRamEnd = uint64_t{64} << 20;
 // vmcall, with room for a punned jump; vmmcall, likewise; vmcall of five bytes; ret; a vmcall that
