@@ -93,7 +93,15 @@ std::string Path(const Table& table, const std::string& key) {
 
 TlsConfig ReadTls(const Table& parent) {
   const Table table = parent.Sub("tls");
-  TlsConfig out{Path(table, "certificate"), Path(table, "key"), Path(table, "client_ca")};
+  TlsConfig out;
+  out.certificate = Path(table, "certificate");
+  out.key = Path(table, "key");
+  out.client_ca = Path(table, "client_ca");
+  auto connections = [&](const char* key, uint32_t* value) {
+    *value = static_cast<uint32_t>(table.Number(key, *value, 1, 65536));
+  };
+  connections("max_connections", &out.max_connections);
+  connections("max_connections_per_address", &out.max_connections_per_address);
   if (!parent.Has("tls")) return out;
   for (const char* key : {"certificate", "key", "client_ca"}) {
     if (!table.Has(key)) table.Refuse(key, "is missing; TLS takes certificate, key and client_ca");

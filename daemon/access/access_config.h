@@ -35,9 +35,11 @@ struct SocketConfig {
   uint32_t max_users = 64, max_connections_per_user = 1024;
 };
 
-// [tls]: paths. All empty: no TCP.
+// [tls]
 struct TlsConfig {
-  std::string certificate, key, client_ca;
+  std::string certificate, key, client_ca;  // paths; all empty: no TCP
+  // How many connections may be open, and how many of them from one address.
+  uint32_t max_connections = 1024, max_connections_per_address = 256;
 };
 
 // [audit]

@@ -38,7 +38,7 @@ const google::protobuf::ServiceDescriptor& Descriptor(const char* full_name) {
   return *google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(full_name);
 }
 
-PeerAcceptor::OnRefused ReportRefusals(AuditLog& audit) {
+Refusals::OnRefused ReportRefusals(AuditLog& audit) {
   return [&audit](const Caller& caller, const std::string& reason) {
     audit.Write({caller, "connect", "", "PERMISSION_DENIED", "CONNECTION_REFUSED", reason});
   };
@@ -62,8 +62,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ListenOptions options, Reg
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  server->acceptor_ = std::make_unique<PeerAcceptor>(server->options_.authorizer, builder,
-                                                     ReportRefusals(*server->options_.audit));
+  server->peer_acceptor_ = std::make_unique<PeerAcceptor>(server->options_.authorizer, builder,
+                                                          ReportRefusals(*server->options_.audit));
   if (auto status = server->AddTcp(builder); !status.ok()) return status;
   auto listener = server->Listen();
   if (!listener.ok()) return listener.status();
@@ -78,9 +78,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ListenOptions options, Reg
   builder.experimental().SetInterceptorCreators(std::move(creators));
   server->AddServices(builder);
   server->server_ = builder.BuildAndStart();
-  if (!server->server_ || (!server->options_.tcp.empty() && server->tcp_port_ == 0))
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", server->options_.tcp));
-  if (auto status = server->acceptor_->Start(*std::move(listener)); !status.ok()) return status;
+  if (!server->server_) return absl::UnavailableError("gRPC cannot serve");
+  if (auto status = server->peer_acceptor_->Start(*std::move(listener)); !status.ok())
+    return status;
+  if (server->tcp_acceptor_) {
+    auto status = server->tcp_acceptor_->Start(std::move(server->tcp_.sockets));
+    if (!status.ok()) return status;
+  }
   return server;
 }
 
@@ -109,10 +113,6 @@ absl::StatusOr<base::UniqueFd> Server::Listen() {
 absl::Status Server::AddTcp(grpc::ServerBuilder& builder) {
   if (options_.tcp.empty()) return absl::OkStatus();
   const TlsConfig& tls = options_.authorizer->config().tls;
-  if (options_.tcp.rfind(':') == std::string::npos) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--listen-tcp ", options_.tcp, " is not of the form ADDRESS:PORT"));
-  }
   if (tls.certificate.empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat("--listen-tcp ", options_.tcp,
@@ -121,7 +121,11 @@ absl::Status Server::AddTcp(grpc::ServerBuilder& builder) {
   auto credentials = TlsCredentials(tls, std::make_shared<CertificateAdmission>(
                                              options_.authorizer, ReportRefusals(*options_.audit)));
   if (!credentials.ok()) return credentials.status();
-  builder.AddListeningPort(options_.tcp, *credentials, &tcp_port_);
+  auto listeners = ListenTcp(options_.tcp);
+  if (!listeners.ok()) return listeners.status();
+  tcp_ = *std::move(listeners);
+  tcp_acceptor_ =
+      std::make_unique<TcpAcceptor>(tls, *credentials, builder, ReportRefusals(*options_.audit));
   return absl::OkStatus();
 }
 
@@ -171,7 +175,8 @@ void Server::AddServices(grpc::ServerBuilder& builder) {
 void Server::Stop() {
   if (auto* health = server_->GetHealthCheckService()) health->SetServingStatus(false);
   registry_.BeginShutdown();
-  acceptor_->Stop();
+  peer_acceptor_->Stop();
+  if (tcp_acceptor_) tcp_acceptor_->Stop();
   server_->Shutdown(std::chrono::system_clock::now() + kStopDeadline);
   server_->Wait();
   if (own_socket_) unlink(options_.unix_socket.c_str());

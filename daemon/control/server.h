@@ -14,6 +14,8 @@
 #include "daemon/access/call_limits.h"
 #include "daemon/access/guarded_service.h"
 #include "daemon/access/peer_acceptor.h"
+#include "daemon/access/tcp_acceptor.h"
+#include "daemon/access/tcp_socket.h"
 #include "daemon/control/registry.h"
 #include "daemon/control/services.h"
 #include "daemon/metrics/rpc_metrics.h"
@@ -41,7 +43,7 @@ class Server {
   // Health NOT_SERVING, streams ended, calls given until the deadline.
   void Stop();
   // The TCP port chosen where the option said 0.
-  int tcp_port() const { return tcp_port_; }
+  int tcp_port() const { return tcp_.port; }
 
  private:
   Server(ListenOptions options, Registry& registry);
@@ -57,7 +59,7 @@ class Server {
   Registry& registry_;
   base::UniqueFd lock_;
   bool own_socket_ = false;
-  int tcp_port_ = 0;
+  TcpListeners tcp_;
   AuditCalls audit_calls_;
   CallLimits call_limits_;
   VmsService vms_;
@@ -66,7 +68,8 @@ class Server {
   HostService host_;
   // What is served: the above, for those who may.
   std::vector<std::unique_ptr<GuardedService>> guarded_;
-  std::unique_ptr<PeerAcceptor> acceptor_;
+  std::unique_ptr<PeerAcceptor> peer_acceptor_;
+  std::unique_ptr<TcpAcceptor> tcp_acceptor_;  // null: no TCP
   std::unique_ptr<grpc::Server> server_;
 };
 

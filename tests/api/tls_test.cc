@@ -2,8 +2,12 @@
 // Who may do what over TCP, with the certificates that deploy/test-ca.sh makes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
@@ -12,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/unique_fd.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "tests/api/daemon_process.h"
@@ -20,6 +25,7 @@
 namespace trapline::daemon {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 std::string Read(const std::string& path) {
@@ -33,12 +39,18 @@ class Tls : public ::testing::Test {
     char name[] = "/tmp/trapline-tls-XXXXXX";
     directory_ = mkdtemp(name);
     Issue("ca");
+    Start("");
+  }
+  // limits: more of the section [tls].
+  void Start(const std::string& limits) {
     std::ofstream(directory_ + "/t.toml")
-        << "[tls]\ncertificate = \"" << directory_ << "/ca/server.pem\"\nkey = \"" << directory_
+        << "[tls]\n"
+        << limits << "certificate = \"" << directory_ << "/ca/server.pem\"\nkey = \"" << directory_
         << "/ca/server.key\"\nclient_ca = \"" << directory_ << "/ca/ca.pem\"\n"
         << "[access.viewer]\nsans = [\"dns:viewer.clients.trapline.test\"]\n"
         << "[access.operator]\nsans = [\"dns:oper*.clients.trapline.test\"]\n"
         << "[audit]\nfile = \"" << directory_ << "/audit.log\"\n";
+    daemon_.reset();
     daemon_ = std::make_unique<DaemonProcess>(
         directory_, std::vector<std::string>{"--config", directory_ + "/t.toml", "--listen-tcp",
                                              "127.0.0.1:0"});
@@ -70,10 +82,28 @@ class Tls : public ::testing::Test {
     auto channel = grpc::CreateCustomChannel("localhost:" + std::to_string(daemon_->tcp_port()),
                                              grpc::SslCredentials(options), own);
     grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
     v1::StopVmRequest request;
     request.set_name("vms/a");
     v1::StopVmResponse response;
     return v1::Vms::NewStub(channel)->StopVm(&context, request, &response);
+  }
+  bool ComesToBeServed() {
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    grpc::StatusCode code = grpc::OK;
+    while (code != grpc::NOT_FOUND && std::chrono::steady_clock::now() < patience)
+      code = StopAs("operator").error_code();
+    return code == grpc::NOT_FOUND;
+  }
+  // A connection that says nothing.
+  base::UniqueFd Connect() const {
+    base::UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(daemon_->tcp_port()));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    return fd;
   }
 
   std::string directory_;
@@ -155,7 +185,71 @@ TEST_F(Tls, FilesThatDoNotFitTogetherAreRefusedAtTheStart) {
   EXPECT_EQ(start("server.key", "server.key"), 1);
 }
 
-// It has taken the VMs up by then.
+TEST_F(Tls, ConnectionsThatAreOneTooManyAreHungUpOn) {
+  Start("max_connections = 3\n");
+  std::vector<base::UniqueFd> silent;
+  for (int i = 0; i < 3; ++i) silent.push_back(Connect());
+  char byte = 0;
+  EXPECT_EQ(read(Connect().get(), &byte, 1), 0);
+  EXPECT_THAT(Read(directory_ + "/audit.log"),
+              AllOf(HasSubstr("[tls] max_connections = 3 connections are open"),
+                    HasSubstr("address 127.0.0.1")));
+  silent.clear();
+  EXPECT_TRUE(ComesToBeServed());
+}
+
+TEST_F(Tls, OneAddressCannotHaveAllConnections) {
+  Start("max_connections_per_address = 1\n");
+  const base::UniqueFd silent = Connect();
+  char byte = 0;
+  EXPECT_EQ(read(Connect().get(), &byte, 1), 0);
+  EXPECT_THAT(Read(directory_ + "/audit.log"), HasSubstr("[tls] max_connections_per_address = 1"));
+}
+
+TEST_F(Tls, NewClientsAreServedOnceThereAreDescriptorsAgain) {
+  rlimit before{}, none{};
+  ASSERT_EQ(prlimit(daemon_->pid(), RLIMIT_NOFILE, nullptr, &before), 0);
+  none = before;
+  none.rlim_cur = static_cast<rlim_t>(std::distance(
+      std::filesystem::directory_iterator("/proc/" + std::to_string(daemon_->pid()) + "/fd"),
+      std::filesystem::directory_iterator()));
+  ASSERT_EQ(prlimit(daemon_->pid(), RLIMIT_NOFILE, &none, nullptr), 0);
+  const base::UniqueFd early = Connect();
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (daemon_->Log().find("clients have to wait") == std::string::npos &&
+         std::chrono::steady_clock::now() < patience)
+    usleep(10'000);
+  EXPECT_THAT(daemon_->Log(), HasSubstr("Too many open files"));
+  ASSERT_EQ(prlimit(daemon_->pid(), RLIMIT_NOFILE, &before, nullptr), 0);
+  EXPECT_TRUE(ComesToBeServed());
+}
+
+TEST_F(Tls, AllAddressesOfANameAreListenedOn) {
+  daemon_.reset();
+  auto serve = [&](const std::string& address) {
+    return std::make_unique<DaemonProcess>(
+        directory_,
+        std::vector<std::string>{"--config", directory_ + "/t.toml", "--listen-tcp", address});
+  };
+  for (const char* address : {"localhost:0", "[::]:0", "0.0.0.0:0"}) {
+    daemon_ = serve(address);
+    daemon_->KeepDirectory();
+    EXPECT_EQ(StopAs("operator").error_code(), grpc::NOT_FOUND) << address;
+    daemon_.reset();
+  }
+}
+
+TEST_F(Tls, AnAddressThatIsNoneIsSaidSo) {
+  for (const char* address : {"7443", "127.0.0.1:", "127.0.0.1:65536", "::1:7443", ":7443",
+                              "no.such.name.invalid:7443", "[::1]7443"}) {
+    EXPECT_EQ(RunDaemon({"--config", directory_ + "/t.toml", "--listen", directory_ + "/w.sock",
+                         "--run-dir", directory_ + "/w", "--state-dir", directory_ + "/w",
+                         "--log-level", "error", "--listen-tcp", address}),
+              1)
+        << address;
+  }
+}
+
 TEST_F(Tls, ADaemonThatCannotListenLeavesVmsRunning) {
   ASSERT_TRUE(daemon_->CreateIdleVm("a").ok());
   ASSERT_TRUE(daemon_->StartVm("a").ok());
