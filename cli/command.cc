@@ -45,9 +45,13 @@ std::string Footer(absl::string_view examples) {
 
 }  // namespace
 
+Commands::Commands(CLI::App& root) : root_(root) { AddEndpointFlags(root, options_.endpoint); }
+
 CLI::App& Commands::AddGroup(const std::string& name, const std::string& description) {
   CLI::App* group = root_.add_subcommand(name, description);
   group->require_subcommand(0, 1);
+  // In its help they would hide what it has to say.
+  AddEndpointFlags(*group, options_.endpoint, "");
   group->footer(absl::StrCat("\n'trapline ", name, " COMMAND --help' says more about each."));
   return *group;
 }
@@ -77,10 +81,10 @@ CLI::App& Commands::Add(CLI::App& parent, const Spec& spec, Action action) {
   return *app;
 }
 
-void AddEndpointFlags(CLI::App& app, EndpointFlags& flags) {
-  const auto add = [&app](const char* flag, std::string& value, const char* type,
-                          const char* description) {
-    app.add_option(flag, value, description)->type_name(type)->group("Connection");
+void AddEndpointFlags(CLI::App& app, EndpointFlags& flags, const std::string& heading) {
+  const auto add = [&](const char* flag, std::string& value, const char* type,
+                       const char* description) {
+    app.add_option(flag, value, description)->type_name(type)->group(heading);
   };
   add("--host", flags.host, "ADDRESS", "The daemon: unix:///path or HOST:PORT (or TRAPLINE_HOST)");
   add("--context", flags.context, "CONTEXT", "The daemon by its name; see 'trapline context'");

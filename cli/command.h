@@ -24,7 +24,8 @@ using Action = std::function<absl::StatusOr<int>(Session&)>;
 
 class Commands {
  public:
-  explicit Commands(CLI::App& root) : root_(root) {}
+  // The flags that say which daemon may stand before a command as well.
+  explicit Commands(CLI::App& root);
 
   struct Spec {
     std::string name;
@@ -53,8 +54,9 @@ class Commands {
   Action action_;
 };
 
-// --host, --context and certificates.
-void AddEndpointFlags(CLI::App& app, EndpointFlags& flags);
+// --host, --context and certificates. Without a heading, help leaves them out.
+void AddEndpointFlags(CLI::App& app, EndpointFlags& flags,
+                      const std::string& heading = "Connection");
 
 // Flags whose values are sizes, durations or numbers as units.h reads them; a bad one is a usage
 // error that names it.

@@ -18,6 +18,7 @@ namespace trapline::cli {
 struct EndpointFlags {
   std::string host, context;
   TlsFiles tls;
+  bool any() const { return !host.empty() || !context.empty() || tls.any(); }
 };
 
 struct Endpoint {

@@ -8,8 +8,10 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
@@ -71,15 +73,31 @@ std::string HelpText(const CLI::App& root) {
   return text + "\n";
 }
 
-// "trapline vm create": how far the command line was understood.
-std::string UnderstoodPath(const CLI::App& root) {
-  std::string path = "trapline";
-  const CLI::App* app = &root;
-  while (!app->get_subcommands().empty()) {
-    app = app->get_subcommands().front();
-    absl::StrAppend(&path, " ", app->get_name());
+// How far a command line was understood.
+struct Understood {
+  const CLI::App* app;
+  std::string path;  // "trapline vm create"
+};
+
+Understood UnderstoodPart(const CLI::App& root) {
+  Understood part{&root, "trapline"};
+  while (!part.app->get_subcommands().empty()) {
+    part.app = part.app->get_subcommands().front();
+    absl::StrAppend(&part.path, " ", part.app->get_name());
   }
-  return path;
+  return part;
+}
+
+// CLI11 lists what it did not take from the end, and not what it takes it for.
+std::string WhatIsWrong(const CLI::ParseError& error, const CLI::App& root,
+                        const Understood& part) {
+  const std::vector<std::string> left = root.remaining(true);
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr || left.empty()) return error.what();
+  const std::string& first = left.front();
+  if (absl::StartsWith(first, "-")) return absl::StrCat("'", part.path, "' has no option ", first);
+  const bool group = !part.app->get_subcommands([](const CLI::App*) { return true; }).empty();
+  return group ? absl::StrCat("'", part.path, "' has no command '", first, "'")
+               : absl::StrCat("'", part.path, "' takes no argument '", first, "' here");
 }
 
 void AddEverything(Commands& commands) {
@@ -113,13 +131,20 @@ int Run(int argc, char** argv) {
   } catch (const CLI::CallForHelp&) {
     return WriteAll(STDOUT_FILENO, HelpText(root)).ok() ? kOk : kReaderGone;
   } catch (const CLI::ParseError& error) {
-    return Fail(WithHint(absl::InvalidArgumentError(error.what()),
-                         absl::StrCat("see '", UnderstoodPath(root), " --help'")),
+    const Understood part = UnderstoodPart(root);
+    return Fail(WithHint(absl::InvalidArgumentError(WhatIsWrong(error, root, part)),
+                         absl::StrCat("see '", part.path, " --help'")),
                 json);
   }
   if (!commands.action()) {
     (void)WriteAll(STDERR_FILENO, HelpText(root));
     return kUsage;
+  }
+  if (!commands.options().remote && commands.options().endpoint.any()) {
+    return Fail(absl::InvalidArgumentError(absl::StrCat(
+                    "'", UnderstoodPart(root).path,
+                    "' asks no daemon, so it takes no --host, --context or certificates")),
+                json);
   }
   absl::StatusOr<std::unique_ptr<Session>> session =
       Session::Open(commands.options(), commands.formats(), interrupts);

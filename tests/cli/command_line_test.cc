@@ -61,7 +61,9 @@ TEST(Usage, ErrorsExitTwoAndPointToHelp) {
       {"run", "/bin/true", "--technique", "magic"},
       {"sites", "set", "debian"},
       {"vm", "ls", "--timeout", "soon"},
-      {"vm", "ls", "--host", "10.1.2.3:80"}};
+      {"vm", "ls", "--host", "10.1.2.3:80"},
+      {"vm", "list"},
+      {"--host", "unix:///a", "version"}};
   for (const auto& arguments : bad) {
     const Result result = RunTrapline(arguments, kNowhere);
     EXPECT_EQ(result.code, 2) << testing::PrintToString(arguments) << result.out << result.err;
@@ -76,6 +78,30 @@ TEST(Usage, SaysWhichFlagIsWrong) {
   EXPECT_THAT(result.err, HasSubstr("--memory"));
   EXPECT_THAT(result.err, HasSubstr("'lots' is not a size"));
   EXPECT_THAT(result.err, HasSubstr("trapline vm create --help"));
+}
+
+TEST(Usage, SaysWhatIsUnknown) {
+  auto error = [](const std::vector<std::string>& arguments) {
+    return RunTrapline(arguments, kNowhere).err;
+  };
+  EXPECT_THAT(error({"frobnicate", "it"}), HasSubstr("'trapline' has no command 'frobnicate'"));
+  EXPECT_THAT(error({"vm", "list", "a"}), HasSubstr("'trapline vm' has no command 'list'"));
+  EXPECT_THAT(error({"vm", "ls", "--fast", "a"}),
+              HasSubstr("'trapline vm ls' has no option --fast"));
+  EXPECT_THAT(error({"host", "a"}), HasSubstr("'trapline host' takes no argument 'a' here"));
+}
+
+TEST(Usage, WhichDaemonMayBeSaidBeforeTheCommand) {
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"--host", "unix:///nonexistent/x", "vm", "ls"},
+                                             {"vm", "--host", "unix:///nonexistent/x", "ls"},
+                                             {"vm", "ls", "--host", "unix:///nonexistent/x"}}) {
+    const Result result = RunTrapline(arguments);
+    EXPECT_EQ(result.code, 5) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("unix:///nonexistent/x"));
+  }
+  EXPECT_THAT(RunTrapline({"--host", "unix:///nonexistent/x", "version"}).err,
+              HasSubstr("asks no daemon"));
 }
 
 TEST(DaemonDown, ExitsFiveAndSaysHowToStartIt) {
