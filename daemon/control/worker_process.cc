@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -136,6 +137,9 @@ WorkerProcess::WorkerProcess(pid_t pid, bool child, const std::string& socket)
   // Channels to equal targets share a connection unless told otherwise, and a directory may see
   // several workers.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  // No pings, and no timer for them: without this there is one, set for 24 days, and gRPC 1.51
+  // keeps the connection of a worker that is gone until it goes off where a last write fails.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, std::numeric_limits<int>::max());
   stub_ = worker::v1::Worker::NewStub(
       grpc::CreateCustomChannel("unix:" + socket, grpc::InsecureChannelCredentials(), arguments));
 }

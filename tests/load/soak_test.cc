@@ -243,9 +243,12 @@ TEST_F(Soak, NothingIsLeakedOrStuck) {
   for (std::thread& client : clients) client.join();
   // Connections end in the daemon's own time.
   Use after;
+  // A VM whose sites have been watched keeps a file open: of ten clients one and a half watch one.
+  const size_t most =
+      before.descriptors + kSpareDescriptors + static_cast<size_t>(clients_) * 3 / 20;
   for (auto end = Clock::now() + kStuck; Clock::now() < end;) {
     after = UseOf(daemon_.pid());
-    if (after.descriptors <= before.descriptors + kSpareDescriptors) break;
+    if (after.descriptors <= most) break;
     std::this_thread::sleep_for(kBetweenCalls);
   }
   std::cout << latencies_.Report();
@@ -254,7 +257,7 @@ TEST_F(Soak, NothingIsLeakedOrStuck) {
     std::cout << when << ": " << use.memory_kib << " KiB, " << use.descriptors << " descriptors\n";
   }
   EXPECT_EQ(failures_, 0);
-  EXPECT_LE(after.descriptors, before.descriptors + kSpareDescriptors);
+  EXPECT_LE(after.descriptors, most);
   EXPECT_LE(late.memory_kib, warm.memory_kib + warm.memory_kib / 8);
 }
 
