@@ -20,6 +20,7 @@
 #include "daemon/access/authorizer.h"
 #include "daemon/access/unix_socket.h"
 #include "daemon/common/logging.h"
+#include "daemon/control/bounded_end.h"
 #include "daemon/control/daemon_metrics.h"
 #include "daemon/control/registry.h"
 #include "daemon/control/server.h"
@@ -33,6 +34,7 @@ namespace {
 
 using namespace trapline::daemon;
 
+constexpr absl::Duration kEndAtMost = absl::Seconds(10);
 constexpr char kFooter[] = R"(
 Without a configuration file the user that runs traplined, and root, may do everything and nobody else anything.
 
@@ -81,23 +83,6 @@ std::string WorkerProgram() {
 int Fail(const std::string& message) {
   Log(spdlog::level::err, message);
   return 1;
-}
-
-// The daemon may end at any time, as if it was killed: VMs run on, and the next one takes them up.
-void EndAtOnce(int) {
-  constexpr char kWords[] = "traplined: calls did not end in time; ending without them\n";
-  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kWords, sizeof kWords - 1);
-  _exit(1);
-}
-
-// gRPC 1.51 loses the end of a call that comes while no thread is to be had, and would wait for it
-// for ever.
-void StopInTime(Server& server) {
-  constexpr unsigned kSeconds = 10;
-  signal(SIGALRM, EndAtOnce);
-  alarm(kSeconds);
-  server.Stop();
-  alarm(0);
 }
 
 // gRPC's threads come and go with the calls, and each arena of malloc's that they use keeps what
@@ -199,6 +184,14 @@ int Serve(const Options& options, ActivatedSocket socket) {
   auto exporter = Export(options, metrics);
   if (!exporter.ok()) return Fail(std::string(exporter.status().message()));
 
+  const bool leave = options.on_exit == "leave";
+  BoundedEnd end(kEndAtMost, [&] {
+    Log(spdlog::level::warn, "calls did not end in time; ending without them");
+    registry.RetireAll(leave);
+    _exit(1);
+  });
+  if (auto status = end.Start(); !status.ok()) return Fail(std::string(status.message()));
+
   if (socket.fd.valid() && !options.config.empty())
     CompareSocket(socket.path, access_config->socket);
   auto server =
@@ -227,11 +220,12 @@ int Serve(const Options& options, ActivatedSocket socket) {
   int taken = 0;
   sigwait(&signals, &taken);
   Log(spdlog::level::info, "ending",
-      {{"signal", std::to_string(taken)},
-       {"vms", options.on_exit == "leave" ? "left running" : "stopped"}});
+      {{"signal", std::to_string(taken)}, {"vms", leave ? "left running" : "stopped"}});
   systemd.Stopping();
-  StopInTime(**server);
-  registry.RetireAll(options.on_exit == "leave");
+  end.Stopping();
+  (*server)->Stop();
+  end.Stopped();
+  registry.RetireAll(leave);
   return 0;
 }
 

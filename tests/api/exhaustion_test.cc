@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -351,9 +352,10 @@ TEST_F(LimitedTasks, ADaemonThatHadNoThreadsForCallsCanEnd) {
   for (Call& call : calls) call.context.TryCancel();
   for (Call& call : calls) call.done.WaitForNotification();
   EXPECT_TRUE(Create("b").ok());
-  // It may end without them, and they would run on.
-  for (const char* id : {"a", "b"}) EXPECT_TRUE(daemon_->DeleteVm(id).ok());
+  EXPECT_TRUE(daemon_->StartVm("b").ok());
+  const std::vector<pid_t> workers = daemon_->Children("trapline-vmm");
   EXPECT_GE(daemon_->Terminate(), 0);
+  for (pid_t worker : workers) EXPECT_NE(kill(worker, 0), 0) << "it is stopped all the same";
 }
 
 TEST_F(LimitedTasks, AVmThatTakesMoreThreadsThanAWorkerMayHaveIsRefused) {

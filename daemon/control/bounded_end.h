@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// The daemon's end takes so long at most: gRPC 1.51 loses the end of a call that comes while no
+// thread is to be had, and would wait for it for ever.
+#pragma once
+
+#include <functional>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
+
+namespace trapline::daemon {
+
+class BoundedEnd {
+ public:
+  // End is called, on a thread of its own, where Stopped does not come so long after Stopping.
+  BoundedEnd(absl::Duration most, std::function<void()> end) : most_(most), end_(std::move(end)) {}
+  ~BoundedEnd();  // stopped
+
+  // The thread is made before it is needed: by then there may be none.
+  absl::Status Start();
+  void Stopping() { stopping_.Notify(); }
+  void Stopped() { stopped_.Notify(); }
+
+ private:
+  const absl::Duration most_;
+  const std::function<void()> end_;
+  absl::Notification stopping_, stopped_;
+  std::thread thread_;
+};
+
+}  // namespace trapline::daemon
