@@ -11,6 +11,7 @@
 #include <fstream>
 #include <map>
 
+#include "absl/synchronization/notification.h"
 #include "tests/api/daemon_process.h"
 #include "tests/common/error_info.h"
 
@@ -348,6 +349,27 @@ TEST_F(Api, SigtermEndsStreamsAndTheDaemonWithZeroAndDefinitionsSurvive) {
   daemon_ = std::make_unique<DaemonProcess>(daemon_->directory());
   EXPECT_EQ(Get("a").state(), v1::Vm::STOPPED);
   ASSERT_TRUE(Start("a").ok());
+}
+
+// The daemon waits ten seconds for calls.
+TEST_F(Api, SigtermEndsVmsAlsoWhereACallDoesNotEnd) {
+  ASSERT_TRUE(Create("a", "hello", kEndless).ok());
+  ASSERT_TRUE(Start("a").ok());
+  v1::StopVmRequest request;
+  request.set_name("vms/a");
+  request.mutable_grace_period()->set_seconds(600);
+  v1::StopVmResponse response;
+  grpc::ClientContext context;
+  absl::Notification done;
+  daemon_->vms().async()->StopVm(&context, &request, &response,
+                                 [&](const grpc::Status&) { done.Notify(); });
+  while (Start("a").error_code() != grpc::ABORTED) {
+  }
+  const std::vector<pid_t> workers = daemon_->Children("trapline-vmm");
+  ASSERT_EQ(workers.size(), 1u);
+  EXPECT_EQ(daemon_->Terminate(), 1);
+  EXPECT_NE(kill(workers.front(), 0), 0);
+  done.WaitForNotification();
 }
 
 TEST(DaemonFlags, TcpIsRefusedWithoutCertificates) {
