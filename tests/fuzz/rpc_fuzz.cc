@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/common/logging.h"
 #include "daemon/control/registry.h"
 #include "daemon/control/server.h"
 #include "daemon/control/store.h"
@@ -59,6 +60,8 @@ class Daemon {
  public:
   Daemon() {
     signal(SIGPIPE, SIG_IGN);
+    // What is made first goes last: VMs log until they have ended.
+    Log(spdlog::level::info, "begins");
     char name[] = "/tmp/trapline-rpc-fuzz-XXXXXX";
     directory_ = mkdtemp(name);
     mkfifo((directory_ + "/fifo").c_str(), 0600);
