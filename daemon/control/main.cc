@@ -35,6 +35,7 @@ namespace {
 using namespace trapline::daemon;
 
 constexpr absl::Duration kEndAtMost = absl::Seconds(10);
+constexpr unsigned kRetireSeconds = 30;
 constexpr char kFooter[] = R"(
 Without a configuration file the user that runs traplined, and root, may do everything and nobody else anything.
 
@@ -187,6 +188,7 @@ int Serve(const Options& options, ActivatedSocket socket) {
   const bool leave = options.on_exit == "leave";
   BoundedEnd end(kEndAtMost, [&] {
     Log(spdlog::level::warn, "calls did not end in time; ending without them");
+    alarm(kRetireSeconds);  // which ends the process if VMs do not end either
     registry.RetireAll(leave);
     _exit(1);
   });
