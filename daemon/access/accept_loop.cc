@@ -53,8 +53,10 @@ void AcceptLoop::Stop() {
   connections_.clear();
 }
 
-bool AcceptLoop::Follow(int connection, std::function<void()> over) {
-  base::UniqueFd duplicate(fcntl(connection, F_DUPFD_CLOEXEC, 0));
+bool AcceptLoop::HandOver(base::UniqueFd connection, int listener,
+                          grpc::experimental::ExternalConnectionAcceptor& acceptor,
+                          std::function<void()> over) {
+  base::UniqueFd duplicate(fcntl(connection.get(), F_DUPFD_CLOEXEC, 0));
   // EPOLLHUP alone, which comes when both directions are shut down.
   epoll_event event{0, {.fd = duplicate.get()}};
   if (!duplicate.valid() || epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, duplicate.get(), &event) != 0) {
@@ -63,6 +65,10 @@ bool AcceptLoop::Follow(int connection, std::function<void()> over) {
   }
   const int number = duplicate.get();
   connections_[number] = {std::move(duplicate), std::move(over)};
+  grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+  parameters.listener_fd = listener;
+  parameters.fd = connection.Release();
+  acceptor.HandleNewConnection(&parameters);
   return true;
 }
 

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "core/base/unique_fd.h"
+#include "grpcpp/server_builder.h"
 
 namespace trapline::daemon {
 
@@ -29,9 +30,12 @@ class AcceptLoop {
   absl::Status Start(std::vector<base::UniqueFd> listeners);
   // Accepts no more; connections that are open stay.
   void Stop();
-  // For Admit: over is called when the connection is over, on the loop's thread, unless the loop
-  // was stopped before. False: there are no descriptors for it, and others will have to wait.
-  bool Follow(int connection, std::function<void()> over);
+  // For Admit: gives the connection to gRPC. over is called when it is over, on the loop's thread,
+  // unless the loop was stopped before. False: there are no descriptors for it, and others will
+  // have to wait.
+  bool HandOver(base::UniqueFd connection, int listener,
+                grpc::experimental::ExternalConnectionAcceptor& acceptor,
+                std::function<void()> over);
 
  private:
   void Run();

@@ -53,12 +53,9 @@ void PeerAcceptor::Admit(base::UniqueFd connection, int listener) {
     return refusals_.Add(caller, absl::StrCat("[socket] max_connections_per_user = ", most,
                                               " connections are open"));
   }
-  if (!loop_.Follow(connection.get(), [slot] { --slot->connections; })) return;
-  ++slot->connections;
-  grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
-  parameters.listener_fd = listener;
-  parameters.fd = connection.Release();
-  slot->acceptor->HandleNewConnection(&parameters);
+  if (loop_.HandOver(std::move(connection), listener, *slot->acceptor,
+                     [slot] { --slot->connections; }))
+    ++slot->connections;
 }
 
 PeerAcceptor::Slot* PeerAcceptor::SlotOf(const SlotKey& key, const Caller& caller) {

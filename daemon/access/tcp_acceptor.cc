@@ -5,24 +5,20 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "daemon/access/tcp_socket.h"
 
 namespace trapline::daemon {
 
 using grpc::ServerBuilder;
 
-TcpAcceptor::TcpAcceptor(const TlsConfig& config,
+TcpAcceptor::TcpAcceptor(const TlsConfig& config, TcpListeners listeners,
                          const std::shared_ptr<grpc::ServerCredentials>& credentials,
                          grpc::ServerBuilder& builder, Refusals::OnRefused on_refused)
     : most_(config.max_connections),
       most_per_address_(config.max_connections_per_address),
+      listeners_(std::move(listeners)),
       refusals_(std::move(on_refused)),
       acceptor_(builder.experimental().AddExternalConnectionAcceptor(
           ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials)) {}
-
-absl::Status TcpAcceptor::Start(std::vector<base::UniqueFd> listeners) {
-  return loop_.Start(std::move(listeners));
-}
 
 void TcpAcceptor::Admit(base::UniqueFd connection, int listener) {
   const std::string address = NetworkOf(connection.get());
@@ -37,17 +33,13 @@ void TcpAcceptor::Admit(base::UniqueFd connection, int listener) {
     return refusals_.Add(caller, absl::StrCat("[tls] max_connections_per_address = ",
                                               most_per_address_, " connections are open"));
   }
-  const bool followed = loop_.Follow(connection.get(), [this, address] {
+  const bool handed = loop_.HandOver(std::move(connection), listener, *acceptor_, [this, address] {
     --connections_;
     if (--by_address_[address] == 0) by_address_.erase(address);
   });
-  if (!followed) return;
+  if (!handed) return;
   ++connections_;
   ++by_address_[address];
-  grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
-  parameters.listener_fd = listener;
-  parameters.fd = connection.Release();
-  acceptor_->HandleNewConnection(&parameters);
 }
 
 }  // namespace trapline::daemon

@@ -82,8 +82,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ListenOptions options, Reg
   if (auto status = server->peer_acceptor_->Start(*std::move(listener)); !status.ok())
     return status;
   if (server->tcp_acceptor_) {
-    auto status = server->tcp_acceptor_->Start(std::move(server->tcp_.sockets));
-    if (!status.ok()) return status;
+    if (auto status = server->tcp_acceptor_->Start(); !status.ok()) return status;
   }
   return server;
 }
@@ -123,9 +122,8 @@ absl::Status Server::AddTcp(grpc::ServerBuilder& builder) {
   if (!credentials.ok()) return credentials.status();
   auto listeners = ListenTcp(options_.tcp);
   if (!listeners.ok()) return listeners.status();
-  tcp_ = *std::move(listeners);
-  tcp_acceptor_ =
-      std::make_unique<TcpAcceptor>(tls, *credentials, builder, ReportRefusals(*options_.audit));
+  tcp_acceptor_ = std::make_unique<TcpAcceptor>(tls, *std::move(listeners), *credentials, builder,
+                                                ReportRefusals(*options_.audit));
   return absl::OkStatus();
 }
 

@@ -15,7 +15,6 @@
 #include "daemon/access/guarded_service.h"
 #include "daemon/access/peer_acceptor.h"
 #include "daemon/access/tcp_acceptor.h"
-#include "daemon/access/tcp_socket.h"
 #include "daemon/control/registry.h"
 #include "daemon/control/services.h"
 #include "daemon/metrics/rpc_metrics.h"
@@ -42,8 +41,8 @@ class Server {
   static absl::StatusOr<std::unique_ptr<Server>> Start(ListenOptions options, Registry& registry);
   // Health NOT_SERVING, streams ended, calls given until the deadline.
   void Stop();
-  // The TCP port chosen where the option said 0.
-  int tcp_port() const { return tcp_.port; }
+  // The TCP port, chosen where the option said 0; 0 without TCP.
+  int tcp_port() const { return tcp_acceptor_ ? tcp_acceptor_->port() : 0; }
 
  private:
   Server(ListenOptions options, Registry& registry);
@@ -59,7 +58,6 @@ class Server {
   Registry& registry_;
   base::UniqueFd lock_;
   bool own_socket_ = false;
-  TcpListeners tcp_;
   AuditCalls audit_calls_;
   CallLimits call_limits_;
   VmsService vms_;

@@ -24,6 +24,7 @@
 #include "absl/synchronization/notification.h"
 #include "tests/api/daemon_process.h"
 #include "tests/api/event_reader.h"
+#include "tests/api/no_descriptors.h"
 
 namespace trapline::daemon {
 namespace {
@@ -160,19 +161,14 @@ TEST_F(Exhaustion, WithoutDescriptorsVmsRunOnAndMoreAreMadeLater) {
 #endif
   Serve();
   Run("a");
-  rlimit before{}, none{};
-  ASSERT_EQ(prlimit(daemon_->pid(), RLIMIT_NOFILE, nullptr, &before), 0);
-  none = before;
-  none.rlim_cur = static_cast<rlim_t>(std::distance(
-      std::filesystem::directory_iterator("/proc/" + std::to_string(daemon_->pid()) + "/fd"),
-      std::filesystem::directory_iterator()));
-  ASSERT_EQ(prlimit(daemon_->pid(), RLIMIT_NOFILE, &none, nullptr), 0);
-  const grpc::Status refused = Create("b");
-  EXPECT_FALSE(refused.ok());
-  EXPECT_THAT(refused.error_message(), HasSubstr("Too many open files"));
-  EXPECT_EQ(daemon_->GetVm("a").state(), v1::Vm::RUNNING);
-  EXPECT_TRUE(daemon_->StopVm("a").ok());
-  ASSERT_EQ(prlimit(daemon_->pid(), RLIMIT_NOFILE, &before, nullptr), 0);
+  {
+    NoDescriptors limit(daemon_->pid());
+    const grpc::Status refused = Create("b");
+    EXPECT_FALSE(refused.ok());
+    EXPECT_THAT(refused.error_message(), HasSubstr("Too many open files"));
+    EXPECT_EQ(daemon_->GetVm("a").state(), v1::Vm::RUNNING);
+    EXPECT_TRUE(daemon_->StopVm("a").ok());
+  }
   EXPECT_TRUE(Create("b").ok());
   EXPECT_TRUE(daemon_->StartVm("b").ok());
 }

@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,6 +19,7 @@
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "tests/api/daemon_process.h"
+#include "tests/api/no_descriptors.h"
 #include "tests/api/tls_handshake.h"
 
 namespace trapline::daemon {
@@ -207,20 +207,16 @@ TEST_F(Tls, OneAddressCannotHaveAllConnections) {
 }
 
 TEST_F(Tls, NewClientsAreServedOnceThereAreDescriptorsAgain) {
-  rlimit before{}, none{};
-  ASSERT_EQ(prlimit(daemon_->pid(), RLIMIT_NOFILE, nullptr, &before), 0);
-  none = before;
-  none.rlim_cur = static_cast<rlim_t>(std::distance(
-      std::filesystem::directory_iterator("/proc/" + std::to_string(daemon_->pid()) + "/fd"),
-      std::filesystem::directory_iterator()));
-  ASSERT_EQ(prlimit(daemon_->pid(), RLIMIT_NOFILE, &none, nullptr), 0);
-  const base::UniqueFd early = Connect();
-  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (daemon_->Log().find("clients have to wait") == std::string::npos &&
-         std::chrono::steady_clock::now() < patience)
-    usleep(10'000);
-  EXPECT_THAT(daemon_->Log(), HasSubstr("Too many open files"));
-  ASSERT_EQ(prlimit(daemon_->pid(), RLIMIT_NOFILE, &before, nullptr), 0);
+  base::UniqueFd early;
+  {
+    NoDescriptors limit(daemon_->pid());
+    early = Connect();
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (daemon_->Log().find("clients have to wait") == std::string::npos &&
+           std::chrono::steady_clock::now() < patience)
+      usleep(10'000);
+    EXPECT_THAT(daemon_->Log(), HasSubstr("Too many open files"));
+  }
   EXPECT_TRUE(ComesToBeServed());
 }
 
