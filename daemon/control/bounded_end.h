@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The daemon's end takes so long at most: gRPC 1.51 loses the end of a call that comes while no
-// thread is to be had, and would wait for it for ever.
+// The daemon's end takes so long at most: gRPC waits for calls that are being served for as long as
+// those like, which may be an hour for a guest that is to stop.
 #pragma once
 
 #include <functional>

@@ -15,6 +15,7 @@
 #include "daemon/access/reflection_limit.h"
 #include "daemon/access/tls.h"
 #include "daemon/access/unix_socket.h"
+#include "daemon/common/executor_threads.h"
 #include "daemon/common/logging.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
@@ -79,6 +80,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ListenOptions options, Reg
   server->AddServices(builder);
   server->server_ = builder.BuildAndStart();
   if (!server->server_) return absl::UnavailableError("gRPC cannot serve");
+  MakeExecutorThreads(AllExecutorThreads());
   if (auto status = server->peer_acceptor_->Start(*std::move(listener)); !status.ok())
     return status;
   if (server->tcp_acceptor_) {

@@ -19,6 +19,7 @@
 #include "CLI/CLI.hpp"
 #include "core/base/cycles.h"
 #include "core/base/thread.h"
+#include "daemon/common/executor_threads.h"
 #include "daemon/common/logging.h"
 #include "daemon/common/zygote_protocol.h"
 #include "daemon/vmm/confinement/confinement.h"
@@ -36,6 +37,9 @@ using namespace trapline::daemon;
 // For calls under way. An idle client's connection counts as one: the client hears of the end only
 // when it next looks.
 constexpr auto kStopDeadline = std::chrono::milliseconds(200);
+// Its one client's connection never has more than one closure waiting; the other thread may be
+// gRPC's for writes that do not get on.
+constexpr int kExecutorThreads = 2;
 
 // The engine's expedited barriers have to be registered for. With one thread the kernel does that
 // at once; later it waits until every CPU has been through its scheduler, which takes some 10 ms.
@@ -78,6 +82,7 @@ int Serve(WorkerTask task, Confinement& confinement, bool measured) {
     Log(spdlog::level::err, "cannot serve", {{"socket", task.socket}});
     return 1;
   }
+  MakeExecutorThreads(kExecutorThreads);
   if (task.ready.valid() && !TellServing(task.ready)) return 1;  // the daemon has given it up
   task.ready.Reset();
   int taken = 0;
