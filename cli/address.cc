@@ -12,11 +12,11 @@
 #include <cstring>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "cli/status.h"
+#include "core/base/host_port.h"
 #include "core/base/unique_fd.h"
 
 namespace trapline::cli {
@@ -28,7 +28,7 @@ constexpr absl::string_view kSystemSocket = "/run/trapline/traplined.sock";
 bool IsLoopback(absl::string_view host) {
   // Not 127.example, which is anyone's.
   const bool number = host.find_first_not_of("0123456789.") == absl::string_view::npos;
-  return host == "localhost" || host == "[::1]" || (number && absl::StartsWith(host, "127."));
+  return host == "localhost" || host == "::1" || (number && absl::StartsWith(host, "127."));
 }
 
 // What comes of connecting to a socket.
@@ -66,14 +66,13 @@ std::string StartCommand(const Address& address) {
 }
 
 absl::StatusOr<Address> ParseTcp(absl::string_view text, absl::string_view host_port) {
-  const size_t colon = host_port.rfind(':');
-  int port = 0;
-  if (colon == absl::string_view::npos || colon == 0 ||
-      !absl::SimpleAtoi(host_port.substr(colon + 1), &port) || port < 1 || port > 65535) {
-    return UsageError("--host", absl::StrCat("'", text, "' is neither unix:///path nor HOST:PORT"));
+  const auto parsed = base::ParseHostPort({host_port.data(), host_port.size()});
+  if (!parsed || parsed->host.empty() || parsed->port == 0) {
+    return UsageError(
+        "--host",
+        absl::StrCat("'", text, "' is neither unix:///path nor HOST:PORT (or [IPV6]:PORT)"));
   }
-  return Address{std::string(text), std::string(host_port), "",
-                 IsLoopback(host_port.substr(0, colon))};
+  return Address{std::string(text), std::string(host_port), "", IsLoopback(parsed->host)};
 }
 
 }  // namespace

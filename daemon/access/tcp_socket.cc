@@ -14,9 +14,8 @@
 #include <memory>
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/host_port.h"
 
 namespace trapline::daemon {
 namespace {
@@ -24,13 +23,8 @@ namespace {
 using Addresses = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
 
 absl::StatusOr<Addresses> LookUp(const std::string& host_port) {
-  const size_t colon = host_port.rfind(':');
-  std::string host = host_port.substr(0, colon);
-  const bool bracketed = absl::StartsWith(host, "[") && absl::EndsWith(host, "]");
-  if (bracketed) host = host.substr(1, host.size() - 2);
-  uint32_t port = 0;
-  if (colon == std::string::npos || host.empty() || (absl::StrContains(host, ':') && !bracketed) ||
-      !absl::SimpleAtoi(host_port.substr(colon + 1), &port) || port > 65535) {
+  const auto parsed = base::ParseHostPort(host_port);
+  if (!parsed || parsed->host.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
         host_port, " is not of the form ADDRESS:PORT, such as 0.0.0.0:7443 or [::]:7443"));
   }
@@ -38,10 +32,11 @@ absl::StatusOr<Addresses> LookUp(const std::string& host_port) {
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
-  const int error = getaddrinfo(host.c_str(), absl::StrCat(port).c_str(), &hints, &found);
+  const int error =
+      getaddrinfo(parsed->host.c_str(), absl::StrCat(parsed->port).c_str(), &hints, &found);
   if (error == 0) return Addresses(found, freeaddrinfo);
   return absl::InvalidArgumentError(
-      absl::StrCat(host_port, ": no address of ", host, ": ", gai_strerror(error)));
+      absl::StrCat(host_port, ": no address of ", parsed->host, ": ", gai_strerror(error)));
 }
 
 // sockaddr_in and sockaddr_in6 have the port at one place.

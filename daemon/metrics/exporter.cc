@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/host_port.h"
 #include "core/base/thread.h"
 #include "core/base/unique_fd.h"
 
@@ -56,16 +56,15 @@ std::string WhyNot(const MetricsAddress& address) {
 }  // namespace
 
 absl::StatusOr<MetricsAddress> ParseMetricsAddress(const std::string& text, bool insecure) {
-  size_t colon = text.rfind(':');
-  std::string host = colon == std::string::npos ? "" : text.substr(0, colon);
-  std::string port_text = colon == std::string::npos ? text : text.substr(colon + 1);
-  uint32_t port;
-  if (!absl::SimpleAtoi(port_text, &port) || port > 65535) {
+  const bool port_alone = text.find(':') == std::string::npos;
+  const auto parsed = base::ParseHostPort(port_alone ? ":" + text : text);
+  if (!parsed) {
     return absl::InvalidArgumentError(
         absl::StrCat("--metrics-listen ", text,
                      ": must be PORT or ADDRESS:PORT, with a port of 0 "
                      "to 65535"));
   }
+  std::string host = parsed->host;
   if (host.empty() || host == "localhost") host = kLoopback;
   in_addr address;
   if (inet_pton(AF_INET, host.c_str(), &address) != 1) {
@@ -79,7 +78,7 @@ absl::StatusOr<MetricsAddress> ParseMetricsAddress(const std::string& text, bool
                      "--insecure-metrics as well if everyone who reaches that address may read "
                      "them"));
   }
-  return MetricsAddress{host, static_cast<uint16_t>(port)};
+  return MetricsAddress{host, parsed->port};
 }
 
 absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(
