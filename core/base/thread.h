@@ -24,4 +24,8 @@ absl::StatusOr<std::thread> StartThread(absl::string_view what, Main main) {
   }
 }
 
+// OK where so many threads more are to be had at once: for what makes them itself, and aborts or
+// says nothing where it cannot. what: as above. Thread-safe.
+absl::Status TryThreads(absl::string_view what, int threads);
+
 }  // namespace trapline::base

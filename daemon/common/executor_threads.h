@@ -11,7 +11,8 @@ namespace trapline::daemon {
 // As many as it can ever have.
 int AllExecutorThreads();
 
-// Returns once there are so many, or all. gRPC is initialised, and stays so. Not thread-safe.
+// Returns once there are so many, or all. gRPC is initialised, and stays so; whether there are
+// threads to be had was tried before (core/base/thread.h). Not thread-safe.
 void MakeExecutorThreads(int threads);
 
 }  // namespace trapline::daemon

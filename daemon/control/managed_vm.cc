@@ -26,6 +26,7 @@ namespace trapline::daemon {
 namespace {
 
 constexpr absl::Duration kMoveUnderWay = absl::Milliseconds(50), kEndTimeout = absl::Seconds(5);
+constexpr absl::Duration kWatchAgain = absl::Milliseconds(100);
 constexpr size_t kMaxSitePolicies = 4096;  // they are written with every event of their VM
 
 std::string StateWord(v1::Vm::State state) { return v1::Vm::State_Name(state); }
@@ -301,20 +302,30 @@ grpc::Status ManagedVm::KeepPolicy(std::optional<uint64_t> gpa,
 }
 
 absl::Status ManagedVm::BeginWatchLocked(const std::shared_ptr<WorkerProcess>& worker) {
-  watch_ = std::make_shared<grpc::ClientContext>();
-  watch_->set_wait_for_ready(true);
-  worker::v1::WatchRequest from;
-  from.set_after_event(record_.events_taken());
-  auto started = base::StartThread(
-      "a VM's events", [this, worker, context = watch_, from] { Watch(worker, *context, from); });
+  auto started = base::StartThread("a VM's events", [this, worker] { Watch(worker); });
   if (!started.ok()) return started.status();
   watcher_ = *std::move(started);
   return absl::OkStatus();
 }
 
-void ManagedVm::Watch(const std::shared_ptr<WorkerProcess>& worker, grpc::ClientContext& context,
-                      const worker::v1::WatchRequest& from) {
-  auto stream = worker->stub().Watch(&context, from);
+void ManagedVm::Watch(const std::shared_ptr<WorkerProcess>& worker) {
+  // A worker that has no thread for it yet is none the worse for that.
+  while (WatchOnce(*worker) == grpc::RESOURCE_EXHAUSTED && !worker->AwaitEnd(kWatchAgain)) {
+  }
+  if (!retiring_) WorkerGone(worker);
+}
+
+grpc::StatusCode ManagedVm::WatchOnce(WorkerProcess& worker) {
+  auto context = std::make_shared<grpc::ClientContext>();
+  context->set_wait_for_ready(true);
+  worker::v1::WatchRequest from;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (retiring_) return grpc::CANCELLED;
+    watch_ = context;
+    from.set_after_event(record_.events_taken());
+  }
+  auto stream = worker.stub().Watch(context.get(), from);
   worker::v1::Happening happening;
   while (stream->Read(&happening)) {
     if (happening.has_console()) console_.Append(happening.console());
@@ -322,14 +333,13 @@ void ManagedVm::Watch(const std::shared_ptr<WorkerProcess>& worker, grpc::Client
     if (happening.has_event()) {
       const v1::VmEvent& event = happening.event();
       // Before anybody hears of the failure, and while there is a worker to ask.
-      if (event.state() == v1::Vm::FAILED) TakeFailureReport(*worker);
+      if (event.state() == v1::Vm::FAILED) TakeFailureReport(worker);
       Happened(event);
       // Who looks into it later may find no worker that could tell the symbols.
       if (event.state() == v1::Vm::FAILED) Symbolize();
     }
   }
-  stream->Finish();
-  if (!retiring_) WorkerGone(worker);
+  return stream->Finish().error_code();
 }
 
 // Its state is what the events before have made of it.

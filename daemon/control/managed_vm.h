@@ -115,8 +115,9 @@ class ManagedVm : public std::enable_shared_from_this<ManagedVm> {
   grpc::Status NoWorkerLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status BeginWatchLocked(const std::shared_ptr<WorkerProcess>& worker)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Watch(const std::shared_ptr<WorkerProcess>& worker, grpc::ClientContext& context,
-             const worker::v1::WatchRequest& from);
+  void Watch(const std::shared_ptr<WorkerProcess>& worker);
+  // What ended it.
+  grpc::StatusCode WatchOnce(WorkerProcess& worker);
   void CaughtUp(const worker::v1::Status& status);
   v1::Confinement::Measure JoinCgroup(const v1::VmSpec& spec, pid_t pid) const;
   // Waits for the worker's end, says how it came, and takes its cgroup away.

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/thread.h"
 #include "daemon/access/public_services.h"
 #include "daemon/access/reflection_limit.h"
 #include "daemon/access/tls.h"
@@ -30,6 +31,8 @@ constexpr auto kStopDeadline = std::chrono::seconds(1);
 // Who connects has to say hello by then.
 constexpr int kHandshakeMs = 10'000;
 constexpr int kMaxThreads = 512;
+// More than gRPC makes of its own as a server starts, besides the executor's.
+constexpr int kServerThreads = 16;
 // Of one connection: those of health, which nobody counts.
 constexpr uint32_t kSpareStreams = 64;
 // A client that keeps its connection alive by pings need not wait longer between them.
@@ -78,9 +81,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ListenOptions options, Reg
   creators.push_back(LimitReflection(server->call_limits_));
   builder.experimental().SetInterceptorCreators(std::move(creators));
   server->AddServices(builder);
+  const int executor_threads = AllExecutorThreads();
+  if (auto status = base::TryThreads("gRPC's server", kServerThreads + executor_threads);
+      !status.ok())
+    return status;
   server->server_ = builder.BuildAndStart();
   if (!server->server_) return absl::UnavailableError("gRPC cannot serve");
-  MakeExecutorThreads(AllExecutorThreads());
+  MakeExecutorThreads(executor_threads);
   if (auto status = server->peer_acceptor_->Start(*std::move(listener)); !status.ok())
     return status;
   if (server->tcp_acceptor_) {

@@ -29,6 +29,8 @@ namespace trapline::daemon {
 namespace {
 
 constexpr auto kStartTimeout = std::chrono::seconds(10);
+// For one that is ending by itself, to say how.
+constexpr absl::Duration kDyingTimeout = absl::Seconds(1);
 constexpr int kHandshakeMilliseconds = 20'000, kMaxPollMilliseconds = 60'000;
 
 std::string HowItEnded(int status) {
@@ -156,10 +158,11 @@ absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Start(
         absl::StrCat("starting ", options.words[0], ": ", strerror(newborn.error)));
   auto worker = std::unique_ptr<WorkerProcess>(new WorkerProcess(newborn.pid, true, socket));
   if (newborn.serves) return worker;
-  worker->Kill(SIGKILL);  // unless it is dead: then what it died of stays
+  if (newborn.late || !worker->AwaitEnd(kDyingTimeout)) worker->Kill(SIGKILL);
   std::string how = worker->Reap();
   if (newborn.late) return absl::UnavailableError("the worker did not serve in time");
-  return absl::UnavailableError(absl::StrCat("the worker ", how, " before it served"));
+  return absl::UnavailableError(
+      absl::StrCat("the worker ", how, " before it served; the daemon's log has its last words"));
 }
 
 absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Adopt(

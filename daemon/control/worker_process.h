@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -57,7 +58,8 @@ class WorkerProcess {
 
   pid_t pid_;
   const bool child_;
-  bool reaped_ = false, left_ = false;
+  std::atomic<bool> reaped_{false};
+  bool left_ = false;
   base::UniqueFd pidfd_;  // an adopted one's number may be another process's by now
   std::unique_ptr<worker::v1::Worker::Stub> stub_;
 };

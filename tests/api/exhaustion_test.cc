@@ -29,6 +29,7 @@
 namespace trapline::daemon {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 
 constexpr char kEndless[] = "calls=1000000000000";
@@ -314,13 +315,17 @@ TEST_F(LimitedTasks, ADaemonThatCannotHaveItsThreadsEndsWithTheReason) {
 #ifdef TRAPLINE_SANITIZED
   GTEST_SKIP() << "the search for leaks at its end takes a process";
 #endif
-  const std::string limited = AsUser() + "prlimit --nproc=1 " TRAPLINED " 2>" + directory_ + "/log";
-  EXPECT_EQ(RunDaemon({"--listen", directory_ + "/d.sock", "--run-dir", directory_ + "/run",
-                       "--state-dir", directory_ + "/state"},
-                      Script("traplined", limited)),
-            1);
-  std::ifstream log(directory_ + "/log");
-  EXPECT_THAT(std::string((std::istreambuf_iterator<char>(log)), {}), HasSubstr("no thread for"));
+  for (const char* limit : {"1", "8", "12", "16", "20", "24"}) {  // of those that it begins with
+    const std::string limited =
+        AsUser() + "prlimit --nproc=" + limit + " " TRAPLINED " 2>" + directory_ + "/log";
+    EXPECT_EQ(RunDaemon({"--listen", directory_ + "/d.sock", "--run-dir", directory_ + "/run",
+                         "--state-dir", directory_ + "/state"},
+                        Script("traplined", limited)),
+              1)
+        << limit;
+    std::ifstream log(directory_ + "/log");
+    EXPECT_THAT(std::string((std::istreambuf_iterator<char>(log)), {}), HasSubstr("no thread for"));
+  }
 }
 
 // gRPC would lose the ends of these calls, and others' work later, in threads that it cannot have.
@@ -372,22 +377,58 @@ TEST_F(LimitedTasks, AVmThatTakesMoreThreadsThanAWorkerMayHaveIsRefused) {
   EXPECT_EQ(daemon_->GetVm("a").state(), v1::Vm::RUNNING);
 }
 
+// One for gRPC's calls, one that the daemon's watch of it keeps, and so on.
+TEST_F(LimitedTasks, AVmIsMadeOrRefusedAtEveryLimitAndNotLost) {
+  constexpr int kOfEach = 6, kMost = 24;  // a worker has some 15 tasks
+  const std::string limit = directory_ + "/limit";
+  ServeAsUser({"--workers", "spawn", "--vmm-path",
+               Script("trapline-vmm", "prlimit --nproc=$(cat " + limit + ") " TRAPLINE_VMM)});
+  std::ofstream(limit) << 1000;
+  Run("first");
+  // What the user has besides, of any one worker.
+  auto tasks = [](pid_t process) {
+    return std::distance(
+        std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/task"),
+        std::filesystem::directory_iterator());
+  };
+  const auto others = tasks(daemon_->pid()) + tasks(daemon_->Children("trapline-vmm").front());
+  int made = 0, refused = 0;
+  for (int i = 0; i < kOfEach * kMost; ++i) {
+    const std::string id = "vm-" + std::to_string(i);
+    std::ofstream(limit) << others + 1 + i / kOfEach;
+    const grpc::Status created = Create(id);
+    if (!created.ok()) {
+      ++refused;
+      EXPECT_THAT(created.error_message(),
+                  AnyOf(HasSubstr("before it served"), HasSubstr("no thread for")));
+      continue;
+    }
+    ++made;
+    const grpc::Status started = daemon_->StartVm(id);
+    EXPECT_THAT(started.error_code(), AnyOf(grpc::OK, grpc::RESOURCE_EXHAUSTED));
+    EXPECT_TRUE(daemon_->DeleteVm(id).ok());
+  }
+  EXPECT_GT(made, 0);
+  EXPECT_GT(refused, 0);
+  EXPECT_EQ(daemon_->Log().find("the worker was lost"), std::string::npos);
+}
+
 TEST_F(LimitedTasks, AGuestProcessThatIsNotToBeHadIsAFailureOfItsVm) {
   ServeAsUser();
   const grpc::Status made = daemon_->CreateIdleVm("a", v1::ENGINE_DIRECT);
   if (!made.ok()) GTEST_SKIP() << made.error_message();
   const std::vector<pid_t> workers = daemon_->Children("trapline-vmm");
   ASSERT_EQ(workers.size(), 1u);
-  // Once that call is over gRPC has a thread to spare.
   v1::ReadRegistersRequest request;
   request.set_name("vms/a");
-  v1::Registers registers;
-  grpc::ClientContext context;
-  EXPECT_TRUE(daemon_->vms().ReadRegisters(&context, request, &registers).ok());
-  {
+  for (bool served = false; !served;) {
+    // Once that call is over gRPC has a thread to spare, unless the daemon's watch takes it.
+    v1::Registers registers;
+    grpc::ClientContext context;
+    EXPECT_TRUE(daemon_->vms().ReadRegisters(&context, request, &registers).ok());
     NoTasks limit(workers.front(), user_);
-    while (daemon_->StartVm("a").error_code() == grpc::RESOURCE_EXHAUSTED) {
-    }
+    served = daemon_->StartVm("a").error_code() != grpc::RESOURCE_EXHAUSTED;
+    if (!served) continue;
     const v1::Vm failed = daemon_->AwaitVm("a", v1::Vm::FAILED);
     EXPECT_THAT(failed.state_reason(), HasSubstr("Resource temporarily unavailable"));
   }

@@ -70,7 +70,7 @@ subject() {
 coverage() {
   local profile
   profile=$(mktemp)
-  LLVM_PROFILE_FILE="$profile" "build/coverage/bin/$1_fuzz" -runs=0 -max_len=4096 "$(seeds "$1")" "$(found "$1")" 2>/dev/null
+  LLVM_PROFILE_FILE="$profile" "build/coverage/bin/$1_fuzz" -runs=0 -max_len=4096 "$(seeds "$1")" "$(found "$1")" >/dev/null 2>&1
   llvm-profdata-14 merge -o "$profile.data" "$profile"
   local files
   read -ra files <<<"$(subject "$1")"
