@@ -8,7 +8,7 @@
 
 namespace trapline::daemon {
 
-// As many as it can ever have.
+// As many as it can ever have: two for each CPU.
 int AllExecutorThreads();
 
 // Returns once there are so many, or all. gRPC is initialised, and stays so; whether there are

@@ -310,7 +310,11 @@ absl::Status ManagedVm::BeginWatchLocked(const std::shared_ptr<WorkerProcess>& w
 
 void ManagedVm::Watch(const std::shared_ptr<WorkerProcess>& worker) {
   // A worker that has no thread for it yet is none the worse for that.
+  bool told = false;
   while (WatchOnce(*worker) == grpc::RESOURCE_EXHAUSTED && !worker->AwaitEnd(kWatchAgain)) {
+    if (std::exchange(told, true)) continue;
+    Log(spdlog::level::warn, "what a VM does is not known yet: its worker has no thread to tell",
+        {{"vm", id_}});
   }
   if (!retiring_) WorkerGone(worker);
 }
