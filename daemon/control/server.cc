@@ -11,12 +11,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "core/base/thread.h"
 #include "daemon/access/public_services.h"
 #include "daemon/access/reflection_limit.h"
 #include "daemon/access/tls.h"
 #include "daemon/access/unix_socket.h"
-#include "daemon/common/executor_threads.h"
+#include "daemon/common/grpc_threads.h"
 #include "daemon/common/logging.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
@@ -31,8 +30,6 @@ constexpr auto kStopDeadline = std::chrono::seconds(1);
 // Who connects has to say hello by then.
 constexpr int kHandshakeMs = 10'000;
 constexpr int kMaxThreads = 512;
-// More than gRPC makes of its own as a server starts, besides the executor's.
-constexpr int kServerThreads = 16;
 // Of one connection: those of health, which nobody counts.
 constexpr uint32_t kSpareStreams = 64;
 // A client that keeps its connection alive by pings need not wait longer between them.
@@ -82,9 +79,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(ListenOptions options, Reg
   builder.experimental().SetInterceptorCreators(std::move(creators));
   server->AddServices(builder);
   const int executor_threads = AllExecutorThreads();
-  if (auto status = base::TryThreads("gRPC's server", kServerThreads + executor_threads);
-      !status.ok())
-    return status;
+  if (auto status = TryServerThreads(executor_threads); !status.ok()) return status;
   server->server_ = builder.BuildAndStart();
   if (!server->server_) return absl::UnavailableError("gRPC cannot serve");
   MakeExecutorThreads(executor_threads);

@@ -19,7 +19,7 @@
 #include "CLI/CLI.hpp"
 #include "core/base/cycles.h"
 #include "core/base/thread.h"
-#include "daemon/common/executor_threads.h"
+#include "daemon/common/grpc_threads.h"
 #include "daemon/common/logging.h"
 #include "daemon/common/zygote_protocol.h"
 #include "daemon/vmm/confinement/confinement.h"
@@ -40,8 +40,6 @@ constexpr auto kStopDeadline = std::chrono::milliseconds(200);
 // Its one client's connection never has more than one closure waiting; the other thread may be
 // gRPC's for writes that do not get on.
 constexpr int kExecutorThreads = 2;
-// As many as gRPC makes of its own as a server starts, besides those.
-constexpr int kServerThreads = 8;
 
 // The engine's expedited barriers have to be registered for. With one thread the kernel does that
 // at once; later it waits until every CPU has been through its scheduler, which takes some 10 ms.
@@ -78,8 +76,7 @@ int Serve(WorkerTask task, Confinement& confinement, bool measured) {
   builder.RegisterService(service.get());
   builder.SetMaxReceiveMessageSize(4 << 20);
   builder.SetMaxSendMessageSize(32 << 20);
-  if (auto status = base::TryThreads("gRPC's server", kServerThreads + kExecutorThreads);
-      !status.ok()) {
+  if (auto status = TryServerThreads(kExecutorThreads); !status.ok()) {
     Log(spdlog::level::err, "cannot serve", {{"reason", std::string(status.message())}});
     return 1;
   }

@@ -19,6 +19,7 @@
 #include <iterator>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/synchronization/notification.h"
@@ -379,7 +380,9 @@ TEST_F(LimitedTasks, AVmThatTakesMoreThreadsThanAWorkerMayHaveIsRefused) {
 
 // One for gRPC's calls, one that the daemon's watch of it keeps, and so on.
 TEST_F(LimitedTasks, AVmIsMadeOrRefusedAtEveryLimitAndNotLost) {
-  constexpr int kOfEach = 6, kMost = 24;  // a worker has some 15 tasks
+  constexpr int kOfEach = 5;
+  // A worker begins with some 16 threads, and one more for each CPU.
+  const int most = 24 + static_cast<int>(std::thread::hardware_concurrency());
   const std::string limit = directory_ + "/limit";
   ServeAsUser({"--workers", "spawn", "--vmm-path",
                Script("trapline-vmm", "prlimit --nproc=$(cat " + limit + ") " TRAPLINE_VMM)});
@@ -393,7 +396,7 @@ TEST_F(LimitedTasks, AVmIsMadeOrRefusedAtEveryLimitAndNotLost) {
   };
   const auto others = tasks(daemon_->pid()) + tasks(daemon_->Children("trapline-vmm").front());
   int made = 0, refused = 0;
-  for (int i = 0; i < kOfEach * kMost; ++i) {
+  for (int i = 0; i < kOfEach * most; ++i) {
     const std::string id = "vm-" + std::to_string(i);
     std::ofstream(limit) << others + 1 + i / kOfEach;
     const grpc::Status created = Create(id);
