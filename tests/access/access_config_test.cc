@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a configuration means, and that everything wrong with one is said by file, line and key.
 #include "daemon/access/access_config.h"
+#include "tests/common/scratch.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -51,14 +52,13 @@ TEST(AccessConfig, AListOfNoDirectoriesAllowsNone) {
 }
 
 TEST(AccessConfig, ImageDirectoriesAreComparedByWhatTheirLinksLeadTo) {
-  char name[] = "/tmp/trapline-config-XXXXXX";
-  const std::filesystem::path directory = mkdtemp(name);
+  const Scratch scratch;
+  const std::filesystem::path directory = scratch.path();
   std::filesystem::create_directory(directory / "real");
   std::filesystem::create_directory_symlink(directory / "real", directory / "link");
   const AccessConfig config =
       Parsed("[images]\ndirectories = [\"" + (directory / "link").string() + "\"]\n");
   EXPECT_THAT(*config.image_directories, ::testing::ElementsAre((directory / "real").string()));
-  std::filesystem::remove_all(directory);
 }
 
 TEST(AccessConfig, LimitsThatAreLeftOutHaveTheirDefaults) {

@@ -15,6 +15,7 @@
 #include "daemon/access/audit_calls.h"
 #include "google/protobuf/struct.pb.h"
 #include "google/protobuf/util/json_util.h"
+#include "tests/common/scratch.h"
 #include "trapline/v1/sites.pb.h"
 #include "trapline/v1/vms.pb.h"
 
@@ -23,12 +24,7 @@ namespace {
 
 class Audit : public ::testing::Test {
  protected:
-  Audit() {
-    char name[] = "/tmp/trapline-audit-XXXXXX";
-    directory_ = mkdtemp(name);
-    config_.file = directory_ / "audit.log";
-  }
-  ~Audit() override { std::filesystem::remove_all(directory_); }
+  Audit() { config_.file = directory_ / "audit.log"; }
 
   std::vector<google::protobuf::Struct> Lines() const {
     std::vector<google::protobuf::Struct> lines;
@@ -43,7 +39,8 @@ class Audit : public ::testing::Test {
     return line.fields().at(field).string_value();
   }
 
-  std::filesystem::path directory_;
+  const Scratch scratch_;
+  const std::filesystem::path directory_ = scratch_.path();
   AuditConfig config_;
 };
 

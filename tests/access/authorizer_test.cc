@@ -13,6 +13,7 @@
 
 #include "core/base/unique_fd.h"
 #include "tests/common/error_info.h"
+#include "tests/common/scratch.h"
 #include "trapline/v1/vms.pb.h"
 #include "trapline/worker/v1/worker.pb.h"
 
@@ -103,8 +104,6 @@ TEST(PeerOf, ReadsWhatTheKernelKnows) {
 class Images : public ::testing::Test {
  protected:
   Images() {
-    char name[] = "/tmp/trapline-images-XXXXXX";
-    directory_ = mkdtemp(name);
     for (const char* inner : {"allowed", "allowed/deep", "allowed-not"})
       std::filesystem::create_directory(directory_ / inner);
     for (const char* file : {"allowed/a", "allowed/deep/b", "allowed-not/c"})
@@ -113,7 +112,6 @@ class Images : public ::testing::Test {
     std::filesystem::create_symlink("deep/b", directory_ / "allowed/in");
     std::filesystem::create_symlink("allowed/a", directory_ / "inward");
   }
-  ~Images() override { std::filesystem::remove_all(directory_); }
 
   // What becomes of a path; empty where it is denied.
   std::string Confined(const std::string& file, v1::Role role = v1::ROLE_OPERATOR) {
@@ -125,7 +123,8 @@ class Images : public ::testing::Test {
     return path.substr(directory_.string().size() + 1);
   }
 
-  std::filesystem::path directory_;
+  const Scratch scratch_;
+  const std::filesystem::path directory_ = scratch_.path();
   grpc::Status status_;
 };
 

@@ -26,6 +26,7 @@
 #include "tests/api/peer.h"
 #include "tests/api/raw_call.h"
 #include "tests/common/error_info.h"
+#include "tests/common/scratch.h"
 
 namespace trapline::daemon {
 namespace {
@@ -52,15 +53,8 @@ class Access : public ::testing::Test {
  protected:
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "takes root, to be other users";
-    char name[] = "/tmp/trapline-access-XXXXXX";
-    directory_ = mkdtemp(name);
     // Whether they may connect is for the socket to say.
     chmod(directory_.c_str(), 0711);
-  }
-  void TearDown() override {
-    channels_.clear();
-    daemon_.reset();
-    if (!directory_.empty()) std::filesystem::remove_all(directory_);
   }
 
   void Start(const std::string& config) {
@@ -111,7 +105,8 @@ class Access : public ::testing::Test {
     return lines;
   }
 
-  std::string directory_;
+  const Scratch scratch_;
+  const std::string directory_ = scratch_.path();
   std::unique_ptr<DaemonProcess> daemon_;
   std::vector<std::shared_ptr<grpc::Channel>> channels_;
 };

@@ -26,6 +26,7 @@
 #include "tests/api/daemon_process.h"
 #include "tests/api/event_reader.h"
 #include "tests/api/no_descriptors.h"
+#include "tests/common/scratch.h"
 
 namespace trapline::daemon {
 namespace {
@@ -70,14 +71,6 @@ class SmallDisk {
 
 class Exhaustion : public ::testing::Test {
  protected:
-  Exhaustion() {
-    char name[] = "/tmp/trapline-full-XXXXXX";
-    directory_ = mkdtemp(name);
-  }
-  ~Exhaustion() override {
-    daemon_ = nullptr;
-    std::filesystem::remove_all(directory_);
-  }
   void Serve() {
     daemon_ = std::make_unique<DaemonProcess>(directory_);
     daemon_->KeepDirectory();
@@ -90,7 +83,8 @@ class Exhaustion : public ::testing::Test {
     ASSERT_TRUE(daemon_->StartVm(id).ok());
   }
 
-  std::string directory_;
+  const Scratch scratch_;
+  const std::string directory_ = scratch_.path();
   std::unique_ptr<DaemonProcess> daemon_;
 };
 

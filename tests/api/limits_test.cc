@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <chrono>
@@ -16,6 +15,7 @@
 #include "tests/api/daemon_process.h"
 #include "tests/api/silent_peer.h"
 #include "tests/common/error_info.h"
+#include "tests/common/scratch.h"
 
 namespace trapline::daemon {
 namespace {
@@ -32,16 +32,6 @@ class Limits : public ::testing::Test {
     grpc::ClientContext context;
     std::unique_ptr<grpc::ClientReader<v1::WatchVmEventsResponse>> stream;
   };
-
-  Limits() {
-    char name[] = "/tmp/trapline-limits-XXXXXX";
-    directory_ = mkdtemp(name);
-  }
-  ~Limits() override {
-    watches_.clear();
-    daemon_ = nullptr;
-    std::filesystem::remove_all(directory_);
-  }
 
   // limits: the keys of that section.
   void Serve(const std::string& limits) {
@@ -132,7 +122,8 @@ class Limits : public ::testing::Test {
     return status;
   }
 
-  std::string directory_;
+  const Scratch scratch_;
+  const std::string directory_ = scratch_.path();
   std::unique_ptr<DaemonProcess> daemon_;
   std::vector<std::unique_ptr<Watch>> watches_;
 };

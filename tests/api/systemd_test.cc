@@ -23,6 +23,7 @@
 #include "core/base/unique_fd.h"
 #include "grpcpp/create_channel_posix.h"
 #include "tests/api/daemon_process.h"
+#include "tests/common/scratch.h"
 
 namespace trapline::daemon {
 namespace {
@@ -53,15 +54,12 @@ base::UniqueFd Connect(const std::string& path) {
 class Systemd : public ::testing::Test {
  protected:
   Systemd() {
-    char name[] = "/tmp/trapline-systemd-XXXXXX";
-    directory_ = mkdtemp(name);
     socket_ = Bind(directory_ + "/notify", SOCK_DGRAM);
     setenv("NOTIFY_SOCKET", (directory_ + "/notify").c_str(), 1);
   }
   ~Systemd() override {
     unsetenv("NOTIFY_SOCKET");
     unsetenv("WATCHDOG_USEC");
-    std::filesystem::remove_all(directory_);
   }
   // As the unit's WatchdogSec= would; three signs of life in that time.
   void SetWatchdog(const char* microseconds) { setenv("WATCHDOG_USEC", microseconds, 1); }
@@ -79,7 +77,8 @@ class Systemd : public ::testing::Test {
     return "";
   }
 
-  std::string directory_;
+  const Scratch scratch_;
+  const std::string directory_ = scratch_.path();
   base::UniqueFd socket_;
 };
 
@@ -130,12 +129,6 @@ TEST_F(Systemd, GetsNoneWhileTheDaemonDoesNotAnswer) {
 // process that gets it has to be told.
 class SocketActivation : public ::testing::Test {
  protected:
-  SocketActivation() {
-    char name[] = "/tmp/trapline-activate-XXXXXX";
-    directory_ = mkdtemp(name);
-  }
-  ~SocketActivation() override { std::filesystem::remove_all(directory_); }
-
   std::string socket_path() const { return directory_ + "/d.sock"; }
   void Listen() {
     listener_ = Bind(socket_path(), SOCK_STREAM);
@@ -184,7 +177,8 @@ class SocketActivation : public ::testing::Test {
     return vm;
   }
 
-  std::string directory_;
+  const Scratch scratch_;
+  const std::string directory_ = scratch_.path();
   base::UniqueFd listener_;
 };
 

@@ -21,6 +21,7 @@
 #include "tests/api/daemon_process.h"
 #include "tests/api/no_descriptors.h"
 #include "tests/api/tls_handshake.h"
+#include "tests/common/scratch.h"
 
 namespace trapline::daemon {
 namespace {
@@ -36,8 +37,6 @@ std::string Read(const std::string& path) {
 class Tls : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/trapline-tls-XXXXXX";
-    directory_ = mkdtemp(name);
     Issue("ca");
     Start("");
   }
@@ -56,11 +55,6 @@ class Tls : public ::testing::Test {
                                              "127.0.0.1:0"});
     daemon_->KeepDirectory();
   }
-  void TearDown() override {
-    daemon_.reset();
-    std::filesystem::remove_all(directory_);
-  }
-
   void Issue(const std::string& inner, const std::string& options = "",
              const std::string& names = "localhost") {
     const std::string command = std::string(TRAPLINE_DEPLOY_DIR "/test-ca.sh ") + options + " " +
@@ -106,7 +100,8 @@ class Tls : public ::testing::Test {
     return fd;
   }
 
-  std::string directory_;
+  const Scratch scratch_;
+  const std::string directory_ = scratch_.path();
   std::unique_ptr<DaemonProcess> daemon_;
 };
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `trapline context`, and commands that reach a traplined by TLS through one.
 #include <signal.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
@@ -10,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/cli/process.h"
+#include "tests/common/scratch.h"
 
 namespace trapline::cli_test {
 namespace {
@@ -19,11 +19,8 @@ using ::testing::HasSubstr;
 class ContextTest : public ::testing::Test {
  protected:
   ContextTest() {
-    char name[] = "/tmp/trapline-context-XXXXXX";
-    directory_ = mkdtemp(name);
     environment_ = {{"TRAPLINE_CONFIG", directory_ + "/config.toml"}, {"TRAPLINE_HOST", ""}};
   }
-  ~ContextTest() override { std::filesystem::remove_all(directory_); }
 
   Result Run(std::vector<std::string> arguments) const {
     return RunTrapline(std::move(arguments), environment_);
@@ -34,7 +31,8 @@ class ContextTest : public ::testing::Test {
     return result.out;
   }
 
-  std::string directory_;
+  const Scratch scratch_;
+  const std::string directory_ = scratch_.path();
   Environment environment_;
 };
 

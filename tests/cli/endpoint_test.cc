@@ -11,6 +11,7 @@
 #include "cli/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/common/scratch.h"
 
 namespace trapline::cli {
 namespace {
@@ -35,9 +36,6 @@ absl::StatusOr<Endpoint> Choose(const std::string& host, const std::string& cont
 class EndpointTest : public ::testing::Test {
  protected:
   EndpointTest() {
-    char name[] = "/tmp/trapline-endpoint-XXXXXX";
-    directory_ = mkdtemp(name);
-    file_ = directory_ + "/config.toml";
     setenv("TRAPLINE_CONFIG", file_.c_str(), 1);
     unsetenv("TRAPLINE_HOST");
     std::ofstream(file_) << kContexts;
@@ -45,10 +43,11 @@ class EndpointTest : public ::testing::Test {
   ~EndpointTest() override {
     unsetenv("TRAPLINE_CONFIG");
     unsetenv("TRAPLINE_HOST");
-    std::filesystem::remove_all(directory_);
   }
 
-  std::string directory_, file_;
+  const Scratch scratch_;
+  const std::string directory_ = scratch_.path();
+  const std::string file_ = scratch_ / "config.toml";
 };
 
 TEST_F(EndpointTest, TheCurrentContextIsTheDefault) {

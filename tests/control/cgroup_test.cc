@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Limits of a worker, and cgroups where this host has some to divide.
 #include "daemon/control/cgroup.h"
+#include "tests/common/scratch.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -26,15 +27,10 @@ std::string Contents(const std::filesystem::path& path) {
 
 class CgroupTest : public ::testing::Test {
  protected:
-  CgroupTest() {
-    char name[] = "/tmp/trapline-cgroup-XXXXXX";
-    directory_ = mkdtemp(name);
-  }
-  ~CgroupTest() override { std::filesystem::remove_all(directory_); }
-
   void Make(const std::filesystem::path& file) { std::ofstream(directory_ / file) << ""; }
 
-  std::filesystem::path directory_;
+  const Scratch scratch_;
+  const std::filesystem::path directory_ = scratch_.path();
 };
 
 v1::VmSpec SpecOf(v1::Engine engine) {

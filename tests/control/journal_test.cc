@@ -7,7 +7,7 @@
 
 #include <thread>
 
-#include "tests/control/scratch.h"
+#include "tests/common/scratch.h"
 
 namespace trapline::daemon {
 namespace {

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "core/hypercall/stats_layout.h"
-#include "tests/control/scratch.h"
+#include "tests/common/scratch.h"
 
 namespace trapline::daemon {
 namespace {

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
-#include "tests/control/scratch.h"
+#include "tests/common/scratch.h"
 
 namespace trapline::daemon {
 namespace {

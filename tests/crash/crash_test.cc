@@ -11,6 +11,7 @@
 
 #include "daemon/control/store.h"
 #include "tests/api/daemon_process.h"
+#include "tests/common/scratch.h"
 #include "tests/crash/scenario.h"
 
 namespace trapline::daemon {
@@ -79,12 +80,6 @@ void Check(const std::vector<Step>& steps, size_t done, const Found& found) {
 
 class Crash : public ::testing::Test {
  protected:
-  Crash() {
-    char name[] = "/tmp/trapline-crash-XXXXXX";
-    directory_ = mkdtemp(name);
-  }
-  ~Crash() override { fs::remove_all(directory_); }
-
   // Runs the scenario once; the images of its points are under images_ then.
   void TakeImages() {
     fs::create_directory(images_ = directory_ + "/images");
@@ -113,7 +108,9 @@ class Crash : public ::testing::Test {
   }
 
   const std::vector<Step> steps_ = Scenario();
-  std::string directory_, images_;
+  const Scratch scratch_;
+  const std::string directory_ = scratch_.path();
+  std::string images_;
   int points_ = 0;
 };
 

@@ -4,12 +4,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <limits>
 
 #include "core/hypercall/stats_file.h"
+#include "tests/common/scratch.h"
 
 namespace trapline::daemon {
 namespace {
@@ -22,16 +22,8 @@ constexpr uint64_t kSite = 0x1000, kOtherSite = 0x2000;
 
 class Tally : public ::testing::Test {
  protected:
-  Tally() {
-    char name[] = "/tmp/trapline-tally-XXXXXX";
-    directory_ = mkdtemp(name);
-    path_ = directory_ + "/stats";
-    MakeFile();
-  }
-  ~Tally() override {
-    vm_->Close();
-    std::filesystem::remove_all(directory_);
-  }
+  Tally() { MakeFile(); }
+  ~Tally() override { vm_->Close(); }
 
   // As the next worker does.
   void MakeFile() {
@@ -62,7 +54,8 @@ class Tally : public ::testing::Test {
     return tally_->Read().by_engine[v1::ENGINE_SOFT].calls;
   }
 
-  std::string directory_, path_;
+  const Scratch scratch_;
+  const std::string path_ = scratch_ / "stats";
   std::unique_ptr<StatsFile> file_;
   std::shared_ptr<CallTally> tally_ = std::make_shared<CallTally>(2);
   std::shared_ptr<VmTally> vm_ = tally_->Open("a");

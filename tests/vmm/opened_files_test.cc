@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Files that are opened before they go out of sight.
 #include "daemon/vmm/opened_files.h"
+#include "tests/common/scratch.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -28,8 +28,8 @@ TEST(OpenedFilesTest, EachIsTakenOnceAndWhatFailedSaysWhy) {
 }
 
 TEST(OpenedFilesTest, NoLinkIsFollowedToAPathThatHasBeenLookedAt) {
-  char name[] = "/tmp/trapline-files-XXXXXX";
-  const std::filesystem::path directory = mkdtemp(name);
+  const Scratch scratch;
+  const std::filesystem::path directory = scratch.path();
   std::filesystem::create_directory(directory / "in");
   std::ofstream(directory / "in/file") << "x";
   std::filesystem::create_symlink("file", directory / "in/link");
@@ -38,7 +38,6 @@ TEST(OpenedFilesTest, NoLinkIsFollowedToAPathThatHasBeenLookedAt) {
                     way = directory / "way/file";
   OpenedFiles followed({link, way});
   OpenedFiles looked_at({"nolinks:" + file, "nolinks:" + link, "nolinks:" + way});
-  std::filesystem::remove_all(directory);
   EXPECT_TRUE(followed.Take(link).ok());
   EXPECT_TRUE(followed.Take(way).ok());
   EXPECT_TRUE(looked_at.Take(file).ok());

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "daemon/vmm/confinement/namespaces.h"
+#include "tests/common/scratch.h"
 #include "tests/vmm/child.h"
 
 namespace trapline::daemon {
@@ -24,13 +25,10 @@ constexpr int kNotGranted = 200;
 class PrivateRootTest : public ::testing::Test {
  protected:
   PrivateRootTest() {
-    char name[] = "/tmp/trapline-root-XXXXXX";
-    parent_ = mkdtemp(name);
     std::filesystem::create_directories(parent_ + "/vms/mine");
     std::filesystem::create_directories(parent_ + "/vms/other");
     std::ofstream(parent_ + "/vms/other/stats") << "secret";
   }
-  ~PrivateRootTest() override { std::filesystem::remove_all(parent_); }
 
   // Runs the body inside; skips where the host does not grant it.
   void Inside(const std::function<int()>& body) {
@@ -48,7 +46,8 @@ class PrivateRootTest : public ::testing::Test {
   std::string mine() const { return parent_ + "/vms/mine"; }
   std::string other() const { return parent_ + "/vms/other"; }
 
-  std::string parent_;
+  const Scratch scratch_;
+  const std::string parent_ = scratch_.path();
 };
 
 std::set<std::string> Names(const std::string& directory) {
