@@ -199,6 +199,7 @@ class Daemon {
 
 // libFuzzer looks for leaks between inputs, while gRPC begins and ends threads: what it has of one
 // is known to nobody but that thread for a moment.
+// NOLINTNEXTLINE(readability-identifier-naming): the sanitizer's name for it.
 extern "C" const char* __lsan_default_suppressions() { return "leak:grpc::ThreadManager"; }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -22,7 +22,7 @@ fuzz() {
   local log="$build/tests/fuzz/$2.log"
   if "$build/bin/$2_fuzz" -max_total_time="$1" -max_len=4096 -timeout=60 -artifact_prefix="$build/tests/fuzz/$2-" \
     "$(found "$2")" "$(seeds "$2")" >"$log" 2>&1; then
-    echo "$2: $(grep -oE '[0-9]+ runs in [0-9]+ second' "$log")s"
+    echo "$2: $(grep -aoE '[0-9]+ runs in [0-9]+ second' "$log")s"
   else
     echo "$2: FAILED, see $log" >&2
     return 1
