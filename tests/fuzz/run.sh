@@ -20,8 +20,8 @@ seeds() { echo "tests/fuzz/seeds/$1"; }
 fuzz() {
   mkdir -p "$(found "$2")" "$(seeds "$2")"
   local log="$build/tests/fuzz/$2.log"
-  if "$build/bin/$2_fuzz" -max_total_time="$1" -max_len=4096 -timeout=60 -artifact_prefix="$build/tests/fuzz/$2-" \
-    "$(found "$2")" "$(seeds "$2")" >"$log" 2>&1; then
+  if "$build/bin/$2_fuzz" -max_total_time="$1" -max_len=4096 -len_control=0 -timeout=60 \
+    -artifact_prefix="$build/tests/fuzz/$2-" "$(found "$2")" "$(seeds "$2")" >"$log" 2>&1; then
     echo "$2: $(grep -aoE '[0-9]+ runs in [0-9]+ second' "$log")s"
   else
     echo "$2: FAILED, see $log" >&2
@@ -32,12 +32,12 @@ fuzz() {
 keep() {
   local smallest
   smallest=$(mktemp -d)
-  "$build/bin/$1_fuzz" -merge=1 -max_len=4096 "$smallest" "$(seeds "$1")" "$(found "$1")" 2>/dev/null
+  "$build/bin/$1_fuzz" -set_cover_merge=1 -max_len=4096 "$smallest" "$(seeds "$1")" "$(found "$1")" 2>/dev/null
   rm -rf "$(seeds "$1")"
   mkdir -p "$(seeds "$1")"
   local inputs
-  mapfile -t inputs < <(find "$smallest" -type f -size -4k | sort)
-  # Some targets have thousands, each of which reaches one edge more.
+  # Some targets have thousands, each of which reaches one edge more; those that reach the most were written first.
+  mapfile -t inputs < <(find "$smallest" -type f -size -4k -printf '%T@ %p\n' | sort -n | cut -d ' ' -f 2-)
   cp -t "$(seeds "$1")" "${inputs[@]:0:200}"
   echo "$1: $(find "$(seeds "$1")" -type f | wc -l) seeds"
   rm -rf "$smallest"
