@@ -268,5 +268,35 @@ TEST_F(LegacyTest, CallAndReturnWithSixteenBits) {
   EXPECT_EQ(machine_.Peek<uint16_t>(GuestMachine::kData + 0xfffe), 3);
 }
 
+// As on a real CPU, in a segment of modify_ldt(2).
+TEST_F(LegacyTest, SixteenBitCodeGoesOnBehindItsFirst64KiB) {
+  machine_.EnterLegacy(false);
+  for (uint32_t start : {0x20000u, 0xfffcu}) {
+    constexpr uint8_t kThere[] = {0x31, 0xc0, 0x75, 0x00, 0x40, 0x40, 0xf4};  // hlt at the end
+    machine_.registers.segment[x86::kCs].base = GuestMachine::kCode;
+    for (size_t i = 0; i < sizeof kThere; ++i)
+      machine_.Poke(GuestMachine::kCode + start + i, kThere[i]);
+    // mov eax, start; jmp eax
+    const auto byte = [start](int n) { return static_cast<uint8_t>(start >> 8 * n); };
+    ASSERT_EQ(
+        machine_.Run({0x66, 0xb8, byte(0), byte(1), byte(2), byte(3), 0x66, 0xff, 0xe0}).reason,
+        ExitReason::kHalt);
+    EXPECT_EQ(machine_.registers.rip, start + sizeof kThere);
+    EXPECT_EQ(gpr(x86::kRax) & 0xffff, 2u);
+  }
+}
+
+TEST_F(LegacyTest, SixteenBitCodeEndsWithItsSegment) {
+  machine_.EnterLegacy(false);
+  machine_.registers.segment[x86::kCs].base = GuestMachine::kCode;
+  machine_.registers.segment[x86::kCs].limit = 0xffff;
+  gpr(x86::kRax) = 0;
+  for (uint64_t at : {0xfffe, 0xffff})
+    machine_.Poke<uint8_t>(GuestMachine::kCode + at, 0x40);  // inc ax
+  // jmp 0xfffe; there is no handler for #GP
+  EXPECT_EQ(machine_.Run({0xe9, 0xfb, 0xff}).reason, ExitReason::kShutdown);
+  EXPECT_EQ(gpr(x86::kRax), 2u) << "not at 0 again";
+}
+
 }  // namespace
 }  // namespace trapline::engine

@@ -140,9 +140,8 @@ class Cpu {
   void RecheckInterrupts() { attention.fetch_or(kAttentionInterrupt, std::memory_order_relaxed); }
 
   // --- Where we are ---
-  uint64_t RipMask() const {
-    return code_bits == 64 ? ~uint64_t{0} : code_bits == 32 ? 0xffffffff : 0xffff;
-  }
+  // In 16-bit code, too, what is not a branch with 16-bit operands goes on in all of EIP.
+  uint64_t RipMask() const { return code_bits == 64 ? ~uint64_t{0} : 0xffffffff; }
   uint64_t RipOf(const Op* op) const { return block->rip + op->offset; }
   uint64_t NextRipOf(const Op* op) const { return block->rip + op->offset + op->length; }
   // Runs the Op behind this one: the way out of a handler that cannot end the block. As a handler's
@@ -175,7 +174,7 @@ class Cpu {
   bool AttentionPending() const { return attention.load(std::memory_order_relaxed) != 0; }
   // Goes to the dispatcher and comes back to op itself: a repeated instruction that is not done.
   const Op* Repeat(const Op* op);
-  // A branch to a computed address, with RIP's width in this mode.
+  // A branch to a computed address, as wide as its operand.
   const Op* Jump(const Op*, uint64_t target) { return BranchIndirect(target); }
   // Goes to the dispatcher, on at `rip`, which the handler has set; the last instruction of its
   // block.
