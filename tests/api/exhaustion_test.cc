@@ -27,6 +27,7 @@
 #include "tests/api/event_reader.h"
 #include "tests/api/no_descriptors.h"
 #include "tests/common/scratch.h"
+#include "tests/load/process_use.h"
 
 namespace trapline::daemon {
 namespace {
@@ -375,23 +376,19 @@ TEST_F(LimitedTasks, AVmThatTakesMoreThreadsThanAWorkerMayHaveIsRefused) {
 
 // One for gRPC's calls, one that the daemon's watch of it keeps, and so on.
 TEST_F(LimitedTasks, AVmIsMadeOrRefusedAtEveryLimitAndNotLost) {
-  constexpr int kOfEach = 5;
+  constexpr size_t kOfEach = 5;
   // A worker begins with some 16 threads, and one more for each CPU.
-  const int most = 24 + static_cast<int>(std::thread::hardware_concurrency());
+  const size_t most = 24 + std::thread::hardware_concurrency();
   const std::string limit = directory_ + "/limit";
   ServeAsUser({"--workers", "spawn", "--vmm-path",
                Script("trapline-vmm", "prlimit --nproc=$(cat " + limit + ") " TRAPLINE_VMM)});
   std::ofstream(limit) << 1000;
   Run("first");
   // What the user has besides, of any one worker.
-  auto tasks = [](pid_t process) {
-    return std::distance(
-        std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/task"),
-        std::filesystem::directory_iterator());
-  };
-  const auto others = tasks(daemon_->pid()) + tasks(daemon_->Children("trapline-vmm").front());
+  const size_t others =
+      UseOf(daemon_->pid()).threads + UseOf(daemon_->Children("trapline-vmm").front()).threads;
   int made = 0, refused = 0;
-  for (int i = 0; i < kOfEach * most; ++i) {
+  for (size_t i = 0; i < kOfEach * most; ++i) {
     const std::string id = "vm-" + std::to_string(i);
     std::ofstream(limit) << others + 1 + i / kOfEach;
     const grpc::Status created = Create(id);

@@ -16,6 +16,7 @@
 #include "tests/api/silent_peer.h"
 #include "tests/common/error_info.h"
 #include "tests/common/scratch.h"
+#include "tests/load/process_use.h"
 
 namespace trapline::daemon {
 namespace {
@@ -240,10 +241,7 @@ TEST_F(Limits, AThousandWatchesAndWaitsTakeNoThreads) {
   Serve("");
   ASSERT_TRUE(daemon_->CreateIdleVm("a").ok());
   while (!HasFailure() && watches_.size() < 1000) ASSERT_TRUE(WatchOnce().ok());
-  const auto threads = std::distance(
-      std::filesystem::directory_iterator("/proc/" + std::to_string(daemon_->pid()) + "/task"),
-      std::filesystem::directory_iterator());
-  EXPECT_LT(threads, 100);
+  EXPECT_LT(UseOf(daemon_->pid()).threads, 100u);
   ASSERT_TRUE(daemon_->StartVm("a").ok());
   for (auto& watch : watches_) {
     v1::WatchVmEventsResponse response;

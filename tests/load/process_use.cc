@@ -15,6 +15,7 @@ Use UseOf(pid_t pid) {
   std::ifstream status(process + "/status");
   for (std::string word; status >> word;) {
     if (word == "RssAnon:") status >> use.memory_kib;
+    if (word == "Threads:") status >> use.threads;
   }
   use.descriptors = static_cast<size_t>(std::distance(
       std::filesystem::directory_iterator(process + "/fd"), std::filesystem::directory_iterator()));

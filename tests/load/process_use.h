@@ -10,7 +10,7 @@ namespace trapline {
 
 struct Use {
   size_t memory_kib = 0;  // its own; the rest of what is resident of a daemon are the VMs' files
-  size_t descriptors = 0;
+  size_t descriptors = 0, threads = 0;
 };
 
 Use UseOf(pid_t pid);
